@@ -1,0 +1,1 @@
+"""Export, verify and run a trained model."""

@@ -1,0 +1,1 @@
+"""Evaluate predictions against references, with intervals."""

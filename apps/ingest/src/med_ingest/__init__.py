@@ -1,0 +1,1 @@
+"""From an archive to an index, de-identified files and shards."""

@@ -1,0 +1,1 @@
+"""What the apps share: the training engine, tracking, registry, command lines."""

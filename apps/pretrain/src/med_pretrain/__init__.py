@@ -1,0 +1,1 @@
+"""Pretrain an encoder on shards."""

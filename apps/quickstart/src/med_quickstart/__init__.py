@@ -1,0 +1,1 @@
+"""The whole chain in one command: from DICOM to a deployed, evaluated model."""

@@ -1,0 +1,1 @@
+"""A page on which clinicians review predictions, and what they said, with intervals."""

@@ -1,0 +1,1 @@
+"""Tune a vision-language model on image-report pairs."""

@@ -1,0 +1,1 @@
+"""2D and 3D augmentation: one geometry, keyed randomness."""

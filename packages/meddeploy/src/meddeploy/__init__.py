@@ -1,0 +1,1 @@
+"""Export, verify and run trained models: ONNX bundles and predictors."""

@@ -1,0 +1,1 @@
+"""Metrics with patient-clustered intervals and an honest report page."""

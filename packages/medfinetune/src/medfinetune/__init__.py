@@ -1,0 +1,1 @@
+"""Clinical tasks on any backbone: segmentation and classification."""
