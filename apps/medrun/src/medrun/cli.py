@@ -225,7 +225,7 @@ def _replace_text(path: Path, text: str) -> None:
 @contextmanager
 def _one_line(name: str, errors: Sequence[ErrorFamily]) -> Iterator[None]:
     """Turn errors that the user can mend to one line and an exit code; others keep their traceback."""
-        try:
+    try:
         yield
     except KeyboardInterrupt:
         _fail(name, "interrupted", 130)
