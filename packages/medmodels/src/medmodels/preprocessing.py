@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
+import numpy as np
 from torch import Tensor
 
 IntensityKind = Literal["window", "zscore", "percentile"]
@@ -98,8 +99,6 @@ class Preprocessing:
 
 def image_statistics(image: Tensor) -> dict[str, float]:
     """Statistics of one image (C, *S), in its unit: `min`, `max`, `mean`, `std` (population), `p0_5`, `p99_5` (linear interpolation)."""
-    import numpy as np
-
     values = image.detach().cpu().numpy().astype("float64", copy=False).ravel()
     low, high = np.percentile(values, [0.5, 99.5])
     return {
