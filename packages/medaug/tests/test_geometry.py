@@ -136,6 +136,14 @@ def test_pure_flips_are_exact_and_boxes_stay_ordered():
     assert out["boxes"].tolist() == [[0.0, 1.0, 2.0, 3.0, 3.0, 3.0]]  # z 0..3 -> 3..0 and x 2..3 -> 3..2 of n = 4 and 6, reordered
 
 
+def test_transforms_act_in_their_order():
+    # from the centre (2, 2): down 1 mm, then mirrored in y, ends 1 mm up; the other way round it ends 1 mm down
+    sample = {"image": torch.zeros(1, 5, 5), "points": torch.tensor([[2.0, 2.0]]), "spacing": (1.0, 1.0)}
+    down, mirror = Affine(translation_mm=((1.0, 1.0), (0.0, 0.0))), Flip(axes=(0,), p=1.0)
+    assert Compose([down, mirror])(sample, KEY)["points"].tolist() == [[1.0, 2.0]]
+    assert Compose([mirror, down])(sample, KEY)["points"].tolist() == [[3.0, 2.0]]
+
+
 def test_transforms_join_into_one_resampling():
     # +30 and -30 degrees are the identity up to rounding: resampled twice the image would blur, once it does not
     x = torch.tensor(smooth((20, 20)))[None]
