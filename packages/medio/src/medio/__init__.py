@@ -4,7 +4,7 @@ from medio.errors import CorruptFileError, GeometryError, MedioError, MissingFil
 from medio.geometry import axis_letters, index_to_world, reorient, resample, world_to_index
 from medio.image import Image
 from medio.keyed import SampleKey, key_digest, keyed_generator
-from medio.reader import read, write
+from medio.read import read, write
 
 __all__ = [
     "CorruptFileError",

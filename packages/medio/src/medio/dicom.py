@@ -10,7 +10,7 @@ from pydicom.uid import UID, SecondaryCaptureImageStorage
 from medio.errors import CorruptFileError, GeometryError, UnsupportedError
 from medio.films import FILM_MODALITIES, read_dicom_film
 from medio.image import Image
-from medio.instances import Instance, open_series
+from medio.instances import Instance, open_series, sound
 from medio.pixels import frames, stored_dtype
 from medio.rescale import rescale_slices
 from medio.stack import Frame, frames_of, order_stack
@@ -59,24 +59,29 @@ def read_dicom(path: Path | Sequence[Path], *, spacing: tuple[float, ...] | None
     if _is_film(first):
         if len(instances) > 1:
             raise UnsupportedError(name, f"{len(instances)} films in one series; pass one file, e.g. {first.path.name}")
-        return read_dicom_film(first, meta, spacing)
+        with sound(first.path):
+            return read_dicom_film(first, meta, spacing)
     if spacing is not None:
         raise GeometryError(name, "these slices carry their own spacing; leave spacing= out")
     return _read_volume(instances, name, meta)
 
 
 def _read_volume(instances: Sequence[Instance], name: Path, meta: dict[str, Any]) -> Image:
+    placed, dtypes = [], set()
     for instance in instances:
-        _refuse(instance)
-    ordered, affine, spacing = order_stack([frame for instance in instances for frame in frames_of(instance)], name)
-    dtypes = {stored_dtype(instance) for instance in instances}
+        with sound(instance.path):
+            _refuse(instance)
+            dtypes.add(stored_dtype(instance))
+            placed += frames_of(instance)
+    ordered, affine, spacing = order_stack(placed, name)
     dtype = dtypes.pop() if len(dtypes) == 1 else np.dtype(np.int32)
     header = instances[0].header
     volume = np.empty((len(ordered), int(header.Rows), int(header.Columns)), dtype)
     places = {(frame.instance.path, frame.index): z for z, frame in enumerate(ordered)}
     for instance in instances:
-        for index, pixels in enumerate(frames(instance)):
-            volume[places[instance.path, index]] = pixels
+        with sound(instance.path):
+            for index, pixels in enumerate(frames(instance)):
+                volume[places[instance.path, index]] = pixels
     said = all(frame.slope is not None for frame in ordered)
     kinds = {frame.rescale_type for frame in ordered}
     is_hu = said and all(instance.sop_class_uid in _CT_CLASSES for instance in instances) and kinds <= {"", "HU"}

@@ -45,7 +45,7 @@ def read_dicom_film(instance: Instance, meta: Mapping[str, Any], spacing: tuple[
     stored = next(frames(instance))
     if stored.ndim == 3:
         array: npt.NDArray[Any] = np.ascontiguousarray(np.moveaxis(stored, -1, 0))
-    elif header.get("ModalityLUTSequence"):
+    elif (header.get("ModalityLUTSequence") or [{}])[0].get("LUTDescriptor"):
         array = np.asarray(apply_modality_lut(stored, header))
     else:
         if header.get("PhotometricInterpretation") == "MONOCHROME1":
@@ -57,7 +57,7 @@ def read_dicom_film(instance: Instance, meta: Mapping[str, Any], spacing: tuple[
     found, source = _film_spacing(instance)
     chosen = spacing or found
     if chosen is None:
-        raise GeometryError(instance.path, "has no PixelSpacing or ImagerPixelSpacing; pass spacing=(row, column) in mm")
+        raise GeometryError(instance.path, "has no positive PixelSpacing or ImagerPixelSpacing; pass spacing=(row, column) in mm")
     extra = {
         "spacing_source": "argument" if spacing else source,
         "paths": (str(instance.path),),
@@ -130,7 +130,7 @@ def write_png(image: Image, path: Path) -> None:
 def _film_spacing(instance: Instance) -> tuple[tuple[float, ...] | None, str]:
     for keyword in _SPACINGS:
         value = instance.header.get(keyword)
-        if value:
+        if value and all(float(v) > 0 for v in value):
             return tuple(float(v) for v in value), keyword
     return None, ""
 

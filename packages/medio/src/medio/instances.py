@@ -1,6 +1,7 @@
 """DICOM files on disk: which files are DICOM, their header, and where their pixels begin."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -50,6 +51,20 @@ class Instance:
     def frame_count(self) -> int:
         """Number of frames, 1 where the file does not say."""
         return int(self.header.get("NumberOfFrames") or 1)
+
+
+@contextmanager
+def sound(path: Path) -> Iterator[None]:
+    """Turn what a senseless header value raises when it is converted (pydicom does so on first use) into one error that names the file.
+
+    Raises:
+        CorruptFileError: in place of the conversion's error.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, AttributeError, KeyError, IndexError, OverflowError, NotImplementedError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CorruptFileError(path, f"its header does not make sense ({reason}); fetch it again or exclude it") from error
 
 
 def is_dicom(path: Path) -> bool:

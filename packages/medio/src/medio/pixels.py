@@ -15,11 +15,12 @@ from pydicom.encaps import generate_frames
 from pydicom.pixels.processing import apply_color_lut, convert_color_space
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
-from medio.errors import CorruptFileError, UnsupportedError
+from medio.errors import CorruptFileError, MedioError, UnsupportedError
 from medio.instances import Instance
 
 _NATIVE = frozenset(map(str, (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)))
 _JPEG2000 = tuple(f"1.2.840.10008.1.2.4.{n}" for n in (90, 91, 201, 202, 203))
+_LOSSY_JPEG = frozenset({"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"})
 _DECODERS: dict[str, Callable[[bytes], npt.NDArray[Any]]] = {
     **{f"1.2.840.10008.1.2.4.{n}": imagecodecs.jpeg_decode for n in (50, 51, 57, 70)},
     **{f"1.2.840.10008.1.2.4.{n}": imagecodecs.jpegls_decode for n in (80, 81)},
@@ -172,14 +173,26 @@ def _fix_bits(frame: npt.NDArray[Any], instance: Instance) -> npt.NDArray[Any]:
 
 
 def _colour(instance: Instance) -> Iterator[npt.NDArray[Any]]:
-    """Decode three samples a pixel through pydicom, whose raw colour space is the one the header names."""
+    """Decode three samples a pixel, or a palette, to RGB.
+
+    Baseline JPEG and uncompressed colour go through pydicom, whose raw colour space is the one the header names.
+    """
+    header = instance.header
+    photometric, shape = str(header.get("PhotometricInterpretation")), (int(header.Rows), int(header.Columns), 3)
     try:
+        if instance.syntax in _DECODERS and instance.syntax not in _LOSSY_JPEG and photometric != "PALETTE COLOR":
+            for data in _codestreams(instance):
+                frame = _DECODERS[instance.syntax](data).reshape(shape)
+                # JPEG 2000 undoes its own transforms (YBR_RCT, YBR_ICT); only YBR_FULL is still to convert.
+                yield convert_color_space(frame, photometric, "RGB") if photometric.startswith("YBR_FULL") else frame
+            return
         dataset = dcmread(instance.path, force=True)
-        pixels = dataset.pixel_array
-        if dataset.PhotometricInterpretation == "PALETTE COLOR":
+        pixels = dataset.pixel_array  # RGB, or the indices of a palette
+        if photometric == "PALETTE COLOR":
             pixels = apply_color_lut(pixels, dataset)
-        elif str(dataset.PhotometricInterpretation).startswith("YBR"):
-            pixels = convert_color_space(pixels, dataset.PhotometricInterpretation, "RGB")
-    except Exception as error:  # pydicom and its plugins raise what they like
-        raise CorruptFileError(instance.path, f"colour pixels do not decode ({error}); fetch the file again or exclude it") from error
+    except MedioError:
+        raise
+    except Exception as error:  # pydicom, its plugins and the codecs raise what they like
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CorruptFileError(instance.path, f"colour pixels do not decode ({reason}); fetch the file again or exclude it") from error
     yield from pixels if instance.frame_count > 1 else pixels[None]
