@@ -1,24 +1,41 @@
 """DICOM and NIfTI in and out, archive index, de-identification, training shards."""
 
-from medio.errors import CorruptFileError, GeometryError, MedioError, MissingFileError, PrivacyError, UnsupportedError
+from medio.crop import Crop
+from medio.dataset import ShardDataset
+from medio.errors import CorruptFileError, GeometryError, MedioError, MissingFileError, PrivacyError, SampleError, UnsupportedError
 from medio.geometry import axis_letters, index_to_world, reorient, resample, world_to_index
 from medio.image import Image
 from medio.keyed import SampleKey, key_digest, keyed_generator
+from medio.loader import collate, make_loader
 from medio.read import read, write
+from medio.sampler import Draw, Sampler
+from medio.shard_sample import ShardSample
+from medio.shards import BuildReport, Quarantined, build_shards
 
 __all__ = [
+    "BuildReport",
     "CorruptFileError",
+    "Crop",
+    "Draw",
     "GeometryError",
     "Image",
     "MedioError",
     "MissingFileError",
     "PrivacyError",
+    "Quarantined",
+    "SampleError",
     "SampleKey",
+    "Sampler",
+    "ShardDataset",
+    "ShardSample",
     "UnsupportedError",
     "axis_letters",
+    "build_shards",
+    "collate",
     "index_to_world",
     "key_digest",
     "keyed_generator",
+    "make_loader",
     "read",
     "reorient",
     "resample",

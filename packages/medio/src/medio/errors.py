@@ -39,3 +39,7 @@ class GeometryError(MedioError):
 
 class PrivacyError(MedioError):
     """A file that cannot be de-identified safely, e.g. with text burned into its pixels."""
+
+
+class SampleError(MedioError):
+    """A sample of a dataset that cannot be read or transformed; `path` is its id."""
