@@ -5,10 +5,12 @@ from medio.dataset import ShardDataset
 from medio.errors import CorruptFileError, GeometryError, MedioError, MissingFileError, PrivacyError, SampleError, UnsupportedError
 from medio.geometry import axis_letters, index_to_world, reorient, resample, world_to_index
 from medio.image import Image
+from medio.index import Series, scan, series
 from medio.keyed import SampleKey, key_digest, keyed_generator
 from medio.loader import collate, make_loader
 from medio.read import read, write
 from medio.sampler import Draw, Sampler
+from medio.segmentation import Segment, read_segmentation, write_segmentation
 from medio.shard_sample import ShardSample
 from medio.shards import BuildReport, Quarantined, build_shards
 
@@ -26,6 +28,8 @@ __all__ = [
     "SampleError",
     "SampleKey",
     "Sampler",
+    "Segment",
+    "Series",
     "ShardDataset",
     "ShardSample",
     "UnsupportedError",
@@ -37,8 +41,12 @@ __all__ = [
     "keyed_generator",
     "make_loader",
     "read",
+    "read_segmentation",
     "reorient",
     "resample",
+    "scan",
+    "series",
     "world_to_index",
     "write",
+    "write_segmentation",
 ]

@@ -97,15 +97,36 @@ def _native(instance: Instance, dtype: np.dtype[Any]) -> Iterator[npt.NDArray[An
             yield np.fromfile(file, stored, rows * columns).reshape(rows, columns).astype(dtype, copy=False)
 
 
+def missing_pixels(instance: Instance) -> str:
+    """Say what a file lacks of its pixels without decoding them: empty for whole ones, and for compressed ones, where only decoding can tell."""
+    header = instance.header
+    if instance.offset is None:
+        image = "Rows" in header and not instance.float_pixels
+        return "ends before its PixelData; the file is truncated, fetch it again or exclude it" if image else ""
+    if instance.length is None or instance.offset == 0:
+        return ""
+    samples = int(header.get("SamplesPerPixel") or 1)
+    bits = int(header.Rows) * int(header.Columns) * int(header.BitsAllocated) * instance.frame_count
+    # Chroma at half width takes two samples a pixel instead of three.
+    samples = 2 if str(header.get("PhotometricInterpretation")) == "YBR_FULL_422" else samples
+    return _short(instance, min(instance.path.stat().st_size - instance.offset, instance.length), (bits * samples + 7) // 8)
+
+
+def _short(instance: Instance, available: int, needed: int) -> str:
+    if available >= needed:
+        return ""
+    header = instance.header
+    frames = f"{instance.frame_count} frames of " if instance.frame_count > 1 else ""
+    return (
+        f"PixelData holds {available} bytes, {frames}{header.Rows}x{header.Columns}x{header.BitsAllocated} bit needs {needed}; "
+        "the file is truncated, fetch it again or exclude it"
+    )
+
+
 def _check_length(instance: Instance, available: int, needed: int) -> None:
-    if available < needed:
-        header = instance.header
-        frames = f"{instance.frame_count} frames of " if instance.frame_count > 1 else ""
-        raise CorruptFileError(
-            instance.path,
-            f"PixelData holds {available} bytes, {frames}{header.Rows}x{header.Columns}x{header.BitsAllocated} bit needs {needed}; "
-            "the file is truncated, fetch it again or exclude it",
-        )
+    short = _short(instance, available, needed)
+    if short:
+        raise CorruptFileError(instance.path, short)
 
 
 def _vr_is_ow(instance: Instance) -> bool:
