@@ -3,7 +3,7 @@
 import base64
 import html
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,7 +74,7 @@ def write_page(
     """Write the page of an evaluation atomically; see `Evaluation.to_html`."""
     sections = [
         _headline(evaluation),
-        *(_section(caption, "", _table(caption, _records(rows))) for caption, rows in tables.items()),
+        *(_section(caption, "", _table(caption, rows, hide_caption=True)) for caption, rows in tables.items()),
         _classes(evaluation),
         _cases(evaluation) if evaluation.task == "segmentation" else _curves(evaluation),
         _slices(evaluation),
@@ -140,7 +140,7 @@ def _classes(evaluation: Evaluation) -> str:
     rows = [
         {
             "class": c,
-            **{METRICS[m].label: evaluation.estimates.get(f"{m}/{c}") for m in metrics},
+            **{_axis(m): evaluation.estimates.get(f"{m}/{c}") for m in metrics},
             "n": _entered(evaluation.estimates, c, metrics),
         }
         for c in evaluation.classes
@@ -150,8 +150,8 @@ def _classes(evaluation: Evaluation) -> str:
         found = [(c, evaluation.estimates[f"{m}/{c}"]) for c in evaluation.classes if f"{m}/{c}" in evaluation.estimates]
         label = _axis(m)
         alt = f"{label} by class: " + "; ".join(f"{c} {_plain(e, METRICS[m].decimals)}" for c, e in found)
-        plots.append(_image(interval_plot(found, label, unit_range=m not in ("hd95_mm", "ece", "brier")), alt, label))
-    decimals = {METRICS[m].label: METRICS[m].decimals for m in metrics}
+        plots.append(_image(interval_plot(found, label, unit_range=m not in ("hd95_mm", "ece", "brier")), alt))
+    decimals = {_axis(m): METRICS[m].decimals for m in metrics}
     return _section(
         "By class", "", _table("Every class with its interval", rows, decimals) + f'<div class="plots wide">{"".join(plots)}</div>'
     )
@@ -167,7 +167,7 @@ def _cases(evaluation: Evaluation) -> str:
                 columns[c] = values
         if columns:
             alt = f"{_axis(m)} of every case: " + "; ".join(f"{c} from {min(v):.3f} to {max(v):.3f}" for c, v in columns.items())
-            plots.append(_image(distribution_plot(columns, _axis(m), unit_range=m != "hd95_mm"), alt, f"{_axis(m)}, every case"))
+            plots.append(_image(distribution_plot(columns, _axis(m), unit_range=m != "hd95_mm"), alt))
     note = "A dot is a case; the bar spans the middle half of the cases, the line is the median."
     return _section("Case by case", note, f'<div class="plots wide">{"".join(plots)}</div>')
 
@@ -199,11 +199,11 @@ def _slices(evaluation: Evaluation) -> str:
     for group, values in evaluation.slices.items():
         names = [m for m in METRICS if any(m in found for found in values.values())]
         rows = [
-            {group: value, **{METRICS[m].label: found.get(m) for m in names}, "n": max(e.n for e in found.values()) if found else 0}
+            {group: value, **{_axis(m): found.get(m) for m in names}, "n": max(e.n for e in found.values()) if found else 0}
             for value, found in values.items()
         ]
         if rows:
-            body += _table(f"By {group}", rows, {METRICS[m].label: METRICS[m].decimals for m in names})
+            body += _table(f"By {group}", rows, {_axis(m): METRICS[m].decimals for m in names})
         small = [a for a in evaluation.absent if a.group == group and a.metric == "*"]
         if small:
             named = ", ".join(f"{a.value} ({a.n} cases)" for a in small)
@@ -290,15 +290,19 @@ def _section(heading: str, note: str, body: str) -> str:
     return f"<section><h2>{_text(heading)}</h2>{f'<p class=note>{_text(note)}</p>' if note else ''}{body}</section>\n"
 
 
-def _table(caption: str, rows: Sequence[Mapping[str, object]], decimals: Mapping[str, int] | None = None) -> str:
+def _table(
+    caption: str, rows: Sequence[Mapping[str, object]], decimals: Mapping[str, int] | None = None, *, hide_caption: bool = False
+) -> str:
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    head = "".join(f'<th scope="col">{_text(column)}</th>' for column in columns)
+    # The first column heads its row; others are set left when they hold text.
+    text = {column for column in columns if any(isinstance(row.get(column), str) for row in rows)}
+    head = "".join(f'<th scope="col"{" class=text" if column in text else ""}>{_text(column)}</th>' for column in columns)
     body = []
     for row in rows:
         cells = [_cell(row.get(column), (decimals or {}).get(column, 3), first=k == 0) for k, column in enumerate(columns)]
         body.append(f"<tr>{''.join(cells)}</tr>")
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{_text(caption)}"><table><caption>{_text(caption)}</caption>'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{_text(caption)}"><table><caption{" class=heard" if hide_caption else ""}>{_text(caption)}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
     )
 
@@ -317,10 +321,6 @@ def _cell(value: object, decimals: int, *, first: bool) -> str:
     return f'<td class="text">{_text(value)}</td>'
 
 
-def _records(rows: Iterable[Mapping[str, object]]) -> list[Mapping[str, object]]:
-    return list(rows)
-
-
 def _entered(estimates: Mapping[str, Estimate], c: str, metrics: Sequence[str]) -> int:
     return max((estimates[f"{m}/{c}"].n for m in metrics if f"{m}/{c}" in estimates), default=0)
 
@@ -334,9 +334,10 @@ def _plain(estimate: Estimate, decimals: int) -> str:
     return f"{estimate.value:.{decimals}f} ({estimate.low:.{decimals}f} to {estimate.high:.{decimals}f})"
 
 
-def _image(data: bytes, alt: str, caption: str) -> str:
+def _image(data: bytes, alt: str, caption: str = "") -> str:
     encoded = base64.b64encode(data).decode("ascii")
-    return f'<figure><img src="data:image/png;base64,{encoded}" alt="{_text(alt)}"><figcaption>{_text(caption)}</figcaption></figure>'
+    below = f"<figcaption>{_text(caption)}</figcaption>" if caption else ""
+    return f'<figure><img src="data:image/png;base64,{encoded}" alt="{_text(alt)}">{below}</figure>'
 
 
 def _text(value: object) -> str:

@@ -34,7 +34,7 @@ def interval_plot(rows: Sequence[tuple[str, Estimate]], label: str, *, unit_rang
     Returns:
         PNG bytes.
     """
-    figure, axes = _axes(6.4, 0.75 + 0.34 * len(rows))
+    figure, axes = _axes(5.2, 0.7 + 0.32 * len(rows))
     for y, (_, estimate) in enumerate(rows):
         axes.plot([estimate.low, estimate.high], [y, y], color=BLUE, linewidth=2.2, solid_capstyle="round", alpha=0.45)
         axes.plot([estimate.value], [y], marker="o", markersize=6, color=BLUE)
@@ -60,7 +60,7 @@ def distribution_plot(columns: Mapping[str, Sequence[float]], label: str, *, uni
     Returns:
         PNG bytes.
     """
-    figure, axes = _axes(6.4, 0.8 + 0.5 * len(columns))
+    figure, axes = _axes(5.2, 0.75 + 0.45 * len(columns))
     for y, values in enumerate(columns.values()):
         sorted_values = np.sort(np.asarray(values, dtype=np.float64))
         low, median, high = np.quantile(sorted_values, [0.25, 0.5, 0.75])

@@ -19,13 +19,14 @@ section { background:var(--paper); border:1px solid var(--line); border-radius:1
 .card .value { font-size:1.9rem; font-weight:650; line-height:1.25; font-variant-numeric:tabular-nums; }
 .card .value small { font-size:1rem; font-weight:500; color:var(--muted); }
 .card .range { font-variant-numeric:tabular-nums; font-size:.9rem; }
-.scroll { overflow-x:auto; margin:10px 0 4px; }
+.heard { position:absolute; width:1px; height:1px; overflow:hidden; clip-path:inset(50%); white-space:nowrap; }
+.scroll { position:relative; overflow-x:auto; margin:10px 0 4px; }
 .scroll:focus-visible { outline:2px solid var(--accent); outline-offset:2px; }
 table { border-collapse:collapse; width:100%; font-size:.9rem; font-variant-numeric:tabular-nums; }
 caption { text-align:left; padding-bottom:6px; }
 th, td { text-align:right; padding:7px 12px; border-bottom:1px solid var(--line); white-space:nowrap; }
 thead th { color:var(--muted); font-weight:600; border-bottom:2px solid var(--line); }
-th:first-child, td.text { text-align:left; }
+th:first-child, th.text, td.text { text-align:left; }
 td.text { white-space:normal; min-width:12ch; overflow-wrap:anywhere; }
 tbody th { font-weight:600; white-space:normal; overflow-wrap:anywhere; min-width:10ch; }
 tbody tr:last-child > * { border-bottom:0; }
@@ -33,10 +34,10 @@ td .range { color:var(--muted); }
 figure { margin:12px 0 4px; }
 figure img { display:block; max-width:100%; height:auto; }
 .plots { display:grid; grid-template-columns:repeat(auto-fit,minmax(min(100%,400px),1fr)); gap:10px 24px; }
-.panels { display:grid; grid-template-columns:repeat(auto-fill,minmax(min(100%,230px),1fr)); gap:6px 16px; }
+.panels { display:grid; grid-template-columns:repeat(auto-fit,minmax(min(100%,230px),330px)); gap:6px 24px; }
 .pictures { display:grid; grid-template-columns:repeat(auto-fill,minmax(min(100%,280px),1fr)); gap:14px; }
 .panels img { width:100%; max-width:330px; }
-.wide img { width:100%; max-width:620px; }
+.wide img { width:100%; max-width:560px; }
 dl { display:grid; grid-template-columns:minmax(9ch,max-content) 1fr; gap:4px 18px; margin:8px 0 0; font-size:.9rem; }
 dt { color:var(--muted); }
 dd { margin:0; overflow-wrap:anywhere; }
