@@ -220,11 +220,11 @@ def test_bad_probabilities_and_labels_name_the_sample_and_the_mend():
         broken[2, 1] = value
         with pytest.raises(ValueRangeError, match=f"^c: mass is {value}; .*sigmoid"):
             classify(broken, labels, sample_ids=ids)
-    with pytest.raises(ValueRangeError, match="^a: effusion is 2; .*NaN where unknown"):
+    with pytest.raises(ValueRangeError, match=r"^a: effusion is 2; .*NaN where unknown"):
         classify(probabilities, np.full((4, 2), 2), sample_ids=ids)
     with pytest.raises(ShapeError, match=r"need \(4, 2\)"):
         classify(probabilities[:, 0], labels)
-    with pytest.raises(EvalError, match="detection.*not known"):
+    with pytest.raises(EvalError, match="'detection' is not known"):
         evaluate("detection", probabilities, labels, classes=("a", "b"), patients=ids)
 
 
