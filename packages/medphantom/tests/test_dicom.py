@@ -155,13 +155,16 @@ def test_the_labels_lie_on_the_ct(study):
     assert labels.affine == pytest.approx(PATIENT.ct.affine, abs=1e-4)
 
 
-def test_the_segmentation_says_the_same_as_the_labels(tmp_path):
-    study = write_dicom(PATIENT, tmp_path, with_radiograph=False, segmentation=True)
+@pytest.mark.parametrize("wants_nodule", [True, False])
+def test_the_segmentation_says_the_same_as_the_labels(tmp_path, wants_nodule):
+    patients = (make_patient(5, index, spacing_mm=(14.0, 3.5, 3.5), shape=(20, 96, 112)) for index in range(20))
+    patient = next(p for p in patients if (6 in p.labels) == wants_nodule)
+    study = write_dicom(patient, tmp_path, with_radiograph=False, segmentation=True)
     assert study.radiograph is None
     assert not list(Path(tmp_path).rglob("dx"))
-    image = medio.reorient(medio.read_segmentation(study.segmentation), "SPL")
-    assert np.array_equal(image.array, PATIENT.labels)
-    assert image.affine == pytest.approx(PATIENT.ct.affine, abs=1e-6)
+    image = medio.read_segmentation(study.segmentation, like=patient.ct)
+    assert np.array_equal(image.array, patient.labels)
+    assert image.affine == pytest.approx(patient.ct.affine, abs=1e-6)
     ds = pydicom.dcmread(study.segmentation)
     labels = {item.SegmentNumber: item.SegmentLabel for item in ds.SegmentSequence}
-    assert labels == {value: PATIENT.classes[value] for value in np.unique(PATIENT.labels).tolist() if value}
+    assert labels == dict(enumerate(patient.classes[1:], start=1))

@@ -29,6 +29,8 @@ _CODES = {
     "vessel": ("59820001", "SCT", "Blood Vessel"),
     "nodule": ("27925004", "SCT", "Nodule"),
 }
+_ANATOMY = ("123037004", "SCT", "Anatomical Structure")
+_LESION = ("49755003", "SCT", "Morphologically Abnormal Structure")
 
 
 @dataclass(frozen=True)
@@ -92,27 +94,29 @@ def _write_ct(patient: Patient, folder: Path) -> list[Path]:
     sz, sy, sx = image.spacing
     stored = (image.array.astype(np.int32) - _INTERCEPT).astype(np.int16)  # HU within -1024 to 3071 become 0 to 4095: nothing is lost
     folder.mkdir(parents=True, exist_ok=True)
+    ds = _instance(patient, CTImageStorage, "CT", 1)
+    ds.SeriesDescription = "SYNTHETIC PHANTOM thorax CT"
+    ds.FrameOfReferenceUID = _uid(patient, "frame of reference")
+    ds.PositionReferenceIndicator = ""
+    ds.PatientPosition = "HFS"
+    ds.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
+    ds.AcquisitionNumber = 1
+    ds.KVP = "120"
+    ds.ImageOrientationPatient = _decimals([*(affine[:3, 2] / sx), *(affine[:3, 1] / sy)])  # along a row, then down a column
+    ds.PixelSpacing = _decimals([sy, sx])
+    ds.SliceThickness = _decimals([sz])
+    ds.SpacingBetweenSlices = _decimals([sz])
+    ds.RescaleIntercept, ds.RescaleSlope, ds.RescaleType = str(_INTERCEPT), "1", "HU"
+    ds.WindowCenter, ds.WindowWidth = ["40", "-600"], ["400", "1500"]
+    ds.WindowCenterWidthExplanation = ["MEDIASTINUM", "LUNG"]
     paths = []
     for z, pixels in enumerate(stored):
-        path = folder / f"{z + 1:04d}.dcm"
-        ds = _instance(patient, CTImageStorage, "CT", 1, z + 1)
-        ds.SeriesDescription = "SYNTHETIC PHANTOM thorax CT"
-        ds.FrameOfReferenceUID = _uid(patient, "frame of reference")
-        ds.PositionReferenceIndicator = ""
-        ds.PatientPosition = "HFS"
-        ds.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
-        ds.AcquisitionNumber = 1
-        ds.KVP = "120"
-        ds.ImagePositionPatient = _decimals(affine[:3, 3] + affine[:3, 0] * z)
-        ds.ImageOrientationPatient = _decimals([*(affine[:3, 2] / sx), *(affine[:3, 1] / sy)])  # along a row, then down a column
-        ds.PixelSpacing = _decimals([sy, sx])
-        ds.SliceThickness = _decimals([sz])
-        ds.SpacingBetweenSlices = _decimals([sz])
-        ds.SliceLocation = _decimals([affine[2, 3] + affine[2, 0] * z])
-        ds.RescaleIntercept, ds.RescaleSlope, ds.RescaleType = str(_INTERCEPT), "1", "HU"
-        ds.WindowCenter, ds.WindowWidth = ["40", "-600"], ["400", "1500"]
-        ds.WindowCenterWidthExplanation = ["MEDIASTINUM", "LUNG"]
+        _number(ds, patient, z + 1)
+        position = affine[:3, 3] + affine[:3, 0] * z
+        ds.ImagePositionPatient = _decimals(position)
+        ds.SliceLocation = _decimals([position[2]])
         _set_pixels(ds, pixels, bits_stored=16)
+        path = folder / f"{z + 1:04d}.dcm"
         ds.save_as(path, enforce_file_format=True)
         paths.append(path)
     return paths
@@ -120,7 +124,8 @@ def _write_ct(patient: Patient, folder: Path) -> list[Path]:
 
 def _write_film(patient: Patient, path: Path) -> None:
     film = patient.radiograph
-    ds = _instance(patient, DigitalXRayImageStorageForPresentation, "DX", 2, 1)
+    ds = _instance(patient, DigitalXRayImageStorageForPresentation, "DX", 2)
+    _number(ds, patient, 1)
     ds.SeriesDescription = "SYNTHETIC PHANTOM chest PA"
     ds.PresentationIntentType = "FOR PRESENTATION"
     ds.ImageType = ["DERIVED", "PRIMARY"]
@@ -150,28 +155,28 @@ def _write_film(patient: Patient, path: Path) -> None:
 def _write_segmentation(patient: Patient, ct: list[Path], path: Path) -> None:
     affine = patient.ct.affine
     assert affine is not None  # as above
-    present = set(np.unique(patient.labels).tolist())
     segments = [
-        medio.Segment(number=number, label=name, code=_CODES[name])
+        medio.Segment(
+            number=number, label=name, code=_CODES[name], category=_LESION if name == "nodule" else _ANATOMY, algorithm="medphantom"
+        )
         for number, name in enumerate(patient.classes)
-        if number > 0 and number in present
+        if number > 0
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
     medio.write_segmentation(patient.labels, ct, segments, path, affine=affine)
 
 
-def _instance(patient: Patient, sop_class: UID, modality: str, series: int, instance: int) -> FileDataset:
-    """Start a file with what all of a patient's images share: patient, study, equipment, and the planted identifiers."""
+def _instance(patient: Patient, sop_class: UID, modality: str, series: int) -> FileDataset:
+    """Start a file with what all images of a series share: patient, study, equipment, and the planted identifiers."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = sop_class
-    meta.MediaStorageSOPInstanceUID = _uid(patient, f"instance {modality} {instance}")
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.ImplementationClassUID = _uuid_uid("medphantom implementation")
     meta.ImplementationVersionName = "MEDPHANTOM_0"
     ds = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     person, site = patient.person, patient.site
     ds.SpecificCharacterSet = "ISO_IR 192"
-    ds.SOPClassUID, ds.SOPInstanceUID = sop_class, meta.MediaStorageSOPInstanceUID
+    ds.SOPClassUID = sop_class
 
     ds.PatientName = person.name
     ds.PatientID = patient.patient_id
@@ -195,7 +200,6 @@ def _instance(patient: Patient, sop_class: UID, modality: str, series: int, inst
     ds.Modality = modality
     ds.SeriesInstanceUID = _uid(patient, f"series {modality}")
     ds.SeriesNumber = series
-    ds.InstanceNumber = instance
     ds.BodyPartExamined = "CHEST"
     ds.Manufacturer = site.vendor
     ds.ManufacturerModelName = site.model
@@ -207,6 +211,11 @@ def _instance(patient: Patient, sop_class: UID, modality: str, series: int, inst
     ds.ImageComments = "Synthetic phantom, not for clinical use"
     ds.private_block(0x0011, "MEDPHANTOM", create=True).add_new(0x01, "LO", f"{person.name} {person.birth_date}")
     return ds
+
+
+def _number(ds: FileDataset, patient: Patient, instance: int) -> None:
+    ds.InstanceNumber = instance
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = _uid(patient, f"instance {ds.Modality} {instance}")
 
 
 def _set_pixels(ds: FileDataset, pixels: npt.NDArray[np.int16] | npt.NDArray[np.uint16], *, bits_stored: int) -> None:
