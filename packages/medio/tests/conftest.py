@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.valuerep import format_number_as_ds
 
 WriteCT = Callable[..., list[Path]]
 
@@ -36,11 +37,11 @@ def _write_ct(folder: Path, stored: np.ndarray, affine: np.ndarray, *, intercept
         ds.PatientID, ds.PatientName, ds.PatientBirthDate, ds.PatientSex = "P1", "Test^Case", "", "O"
         ds.StudyDate, ds.StudyTime, ds.AccessionNumber, ds.StudyID, ds.ReferringPhysicianName = "20240102", "101112", "", "1", ""
         ds.Manufacturer, ds.SeriesNumber, ds.InstanceNumber, ds.SeriesDescription = "Maker", 1, z + 1, "thorax"
-        ds.ImagePositionPatient = [f"{v:.10g}" for v in affine[:3, 3] + z * affine[:3, 0]]
-        ds.ImageOrientationPatient = [f"{v:.12g}"[:16] for v in (*cosines[:, 2], *cosines[:, 1])]
-        ds.PixelSpacing = [f"{spacing[1]:.10g}", f"{spacing[2]:.10g}"]
-        ds.SliceThickness = f"{spacing[0]:.10g}"
-        ds.RescaleIntercept, ds.RescaleSlope, ds.RescaleType = f"{intercept:g}", f"{slope:.10g}", "HU"
+        ds.ImagePositionPatient = [format_number_as_ds(float(v)) for v in affine[:3, 3] + z * affine[:3, 0]]
+        ds.ImageOrientationPatient = [format_number_as_ds(float(v)) for v in (*cosines[:, 2], *cosines[:, 1])]
+        ds.PixelSpacing = [format_number_as_ds(float(v)) for v in spacing[1:]]
+        ds.SliceThickness = format_number_as_ds(float(spacing[0]))
+        ds.RescaleIntercept, ds.RescaleSlope, ds.RescaleType = f"{intercept:g}", format_number_as_ds(float(slope)), "HU"
         ds.Rows, ds.Columns, ds.SamplesPerPixel, ds.PhotometricInterpretation = *pixels.shape, 1, "MONOCHROME2"
         ds.BitsAllocated, ds.BitsStored, ds.HighBit = 16, 16, 15
         ds.PixelRepresentation = int(pixels.dtype.kind == "i")

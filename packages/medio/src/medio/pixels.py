@@ -40,9 +40,7 @@ def stored_dtype(instance: Instance) -> np.dtype[Any]:
         raise UnsupportedError(instance.path, "holds Float Pixel Data (a parametric map); only integer pixels are read")
     if instance.offset is None:
         raise CorruptFileError(instance.path, "ends before its PixelData; the file is truncated, fetch it again or exclude it")
-    for name in ("Rows", "Columns", "BitsAllocated"):
-        if not header.get(name):
-            raise CorruptFileError(instance.path, f"has PixelData but no {name}; fetch it again or exclude it")
+    _check_described(instance)
     allocated, stored = int(header.BitsAllocated), int(header.get("BitsStored") or header.BitsAllocated)
     if allocated not in (8, 16, 32):
         raise UnsupportedError(instance.path, f"BitsAllocated is {allocated}; 8, 16 and 32 are read")
@@ -98,18 +96,29 @@ def _native(instance: Instance, dtype: np.dtype[Any]) -> Iterator[npt.NDArray[An
 
 
 def missing_pixels(instance: Instance) -> str:
-    """Say what a file lacks of its pixels without decoding them: empty for whole ones, and for compressed ones, where only decoding can tell."""
+    """Say what a file lacks of its pixels without decoding them: empty for whole ones, and for compressed ones, where only decoding can tell.
+
+    Raises:
+        CorruptFileError: pixels whose size is not described.
+    """
     header = instance.header
     if instance.offset is None:
         image = "Rows" in header and not instance.float_pixels
         return "ends before its PixelData; the file is truncated, fetch it again or exclude it" if image else ""
-    if instance.length is None or instance.offset == 0:
+    _check_described(instance)
+    if instance.length is None or instance.offset == 0 or instance.syntax not in _NATIVE:
         return ""
     samples = int(header.get("SamplesPerPixel") or 1)
     bits = int(header.Rows) * int(header.Columns) * int(header.BitsAllocated) * instance.frame_count
     # Chroma at half width takes two samples a pixel instead of three.
     samples = 2 if str(header.get("PhotometricInterpretation")) == "YBR_FULL_422" else samples
     return _short(instance, min(instance.path.stat().st_size - instance.offset, instance.length), (bits * samples + 7) // 8)
+
+
+def _check_described(instance: Instance) -> None:
+    for name in ("Rows", "Columns", "BitsAllocated"):
+        if not instance.header.get(name):
+            raise CorruptFileError(instance.path, f"has PixelData but no {name}; fetch it again or exclude it")
 
 
 def _short(instance: Instance, available: int, needed: int) -> str:

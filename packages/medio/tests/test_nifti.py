@@ -1,0 +1,159 @@
+"""NIfTI: RAS outside, LPS inside, bits kept."""
+
+import gzip
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+import medio
+from medio import CorruptFileError, GeometryError, Image, UnsupportedError
+
+AFFINE = np.array([[0, 0, 0.7, -100.0], [0, 0.8, 0, -50], [2.5, 0, 0, 30], [0, 0, 0, 1]])
+
+
+def _volume(dtype: type = np.int16, shape: tuple[int, ...] = (3, 4, 5)) -> Image:
+    return Image(np.arange(np.prod(shape)).reshape(shape).astype(dtype), AFFINE, (2.5, 0.8, 0.7))
+
+
+def test_a_voxel_keeps_its_place_from_ras_to_lps(tmp_path: Path) -> None:
+    array = np.zeros((5, 4, 3), np.int16)
+    array[4, 1, 2] = 7
+    # RAS affine: index (i, j, k) = (4, 1, 2) lies at (10 + 4*0.7, 20 + 1*0.8, 30 + 2*2.5) = (12.8, 20.8, 35) RAS = (-12.8, -20.8, 35) LPS
+    ras = np.array([[0.7, 0, 0, 10], [0, 0.8, 0, 20], [0, 0, 2.5, 30], [0, 0, 0, 1]])
+    nibabel.save(nibabel.Nifti1Image(array, ras), tmp_path / "a.nii.gz")
+    image = medio.read(tmp_path / "a.nii.gz")
+    assert image.array[2, 1, 4] == 7
+    assert medio.index_to_world(image.affine, (2, 1, 4)) == pytest.approx((-12.8, -20.8, 35), abs=1e-5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    angles=st.tuples(*[st.floats(-180, 180)] * 3),
+    spacing=st.tuples(*[st.floats(0.1, 10)] * 3),
+    origin=st.tuples(*[st.floats(-1000, 1000)] * 3),
+    shear=st.sampled_from([0.0, 0.3]),
+    mirror=st.booleans(),
+    dtype=st.sampled_from([np.uint8, np.int16, np.uint16, np.int32, np.int64, np.float32, np.float64]),
+)
+def test_any_affine_and_type_round_trips(
+    tmp_path_factory: pytest.TempPathFactory, angles: tuple, spacing: tuple, origin: tuple, shear: float, mirror: bool, dtype: type
+) -> None:
+    affine = np.eye(4)
+    directions = Rotation.from_euler("zyx", angles, degrees=True).as_matrix()
+    directions[:, 0] += shear * directions[:, 1]
+    affine[:3, :3] = directions / np.linalg.norm(directions, axis=0) * np.array(spacing) * (-1 if mirror else 1)
+    affine[:3, 3] = origin
+    array = np.arange(24).reshape(2, 3, 4).astype(dtype)
+    path = tmp_path_factory.mktemp("nifti") / "a.nii"
+    medio.write(Image(array, affine, spacing), path)
+    back = medio.read(path)
+    assert back.array.dtype == dtype
+    assert np.array_equal(back.array, array)
+    # The format holds float32: a relative rounding of 2**-24 of each entry.
+    assert np.abs(back.affine - affine).max() <= 2**-24 * np.abs(affine).max() + 1e-12
+    if not shear:
+        itk = sitk.ReadImage(str(path))
+        centre = tuple(float(v) for v in itk.TransformContinuousIndexToPhysicalPoint((3.0, 2.0, 1.0)))
+        # SimpleITK orthogonalises the float32 matrix: agreement to rounding over 3 voxels of 10 mm at 1 m
+        assert medio.index_to_world(back.affine, (1, 2, 3)) == pytest.approx(centre, abs=1e-3)
+
+
+def test_real_volumes_have_the_voxels_and_places_of_simpleitk_and_nibabel(shared_data: Path) -> None:
+    files = [
+        *sorted((shared_data / "mr_hippocampus").rglob("*.nii.gz"))[::40],
+        *sorted((shared_data / "ct_totalseg").glob("*.nii.gz")),
+        *sorted((shared_data / "mr_ms_longitudinal").rglob("*.nii.gz"))[:2],
+    ]
+    assert len(files) > 8
+    for file in files:
+        image, itk, ras = medio.read(file), sitk.ReadImage(str(file)), nibabel.load(file)
+        assert np.array_equal(image.array, sitk.GetArrayFromImage(itk)), file
+        far = tuple(n - 1 for n in image.array.shape)
+        expected = itk.TransformIndexToPhysicalPoint(tuple(int(n) for n in far[::-1]))
+        assert medio.index_to_world(image.affine, far) == pytest.approx(expected, abs=1e-4), file
+        x, y, z = nibabel.affines.apply_affine(ras.affine, far[::-1])
+        assert medio.index_to_world(image.affine, far) == pytest.approx((-x, -y, z), abs=1e-4), file
+
+
+def test_a_header_without_either_code_is_refused(tmp_path: Path) -> None:
+    image = nibabel.Nifti1Image(np.zeros((2, 2, 2), np.int16), None)
+    image.header.set_sform(np.eye(4), code=0)
+    image.header.set_qform(np.eye(4), code=0)
+    nibabel.save(image, tmp_path / "a.nii")
+    with pytest.raises(GeometryError, match=r"a\.nii: sform_code and qform_code are both 0.*set one"):
+        medio.read(tmp_path / "a.nii")
+
+
+def test_the_sform_comes_before_the_qform(tmp_path: Path) -> None:
+    image = nibabel.Nifti1Image(np.zeros((2, 2, 2), np.int16), None)
+    image.header.set_qform(np.diag([5.0, 5, 5, 1]), code=1)
+    image.header.set_sform(np.diag([2.0, 3, 4, 1]), code=2)
+    nibabel.save(image, tmp_path / "a.nii")
+    assert medio.read(tmp_path / "a.nii").spacing == (4, 3, 2)
+
+
+def test_metres_become_millimetres(tmp_path: Path) -> None:
+    image = nibabel.Nifti1Image(np.zeros((2, 2, 2), np.int16), np.diag([0.002, 0.003, 0.004, 1]))
+    image.header.set_xyzt_units("meter")
+    nibabel.save(image, tmp_path / "a.nii")
+    assert medio.read(tmp_path / "a.nii").spacing == pytest.approx((4, 3, 2), rel=1e-6)
+
+
+def test_scaling_stays_whole_where_it_is_exact(tmp_path: Path) -> None:
+    for name, slope, inter, dtype in (("whole", 2, -1024, np.int16), ("fraction", 0.5, 1, np.float32), ("large", 100, 0, np.float32)):
+        image = nibabel.Nifti1Image(np.array([[[0, 1000]]], np.int16), np.eye(4))
+        image.header.set_slope_inter(slope, inter)
+        image.to_filename(tmp_path / f"{name}.nii")
+        raw = bytearray((tmp_path / f"{name}.nii").read_bytes())
+        raw[112:120] = np.array([slope, inter], np.float32).tobytes()  # scl_slope, scl_inter: nibabel resets them on saving
+        raw[352:356] = np.array([0, 1000], np.int16).tobytes()
+        (tmp_path / f"{name}.nii").write_bytes(raw)
+        array = medio.read(tmp_path / f"{name}.nii").array
+        assert (array.dtype, array.ravel().tolist()) == (dtype, [inter, 1000 * slope + inter])
+
+
+def test_channels_become_the_first_axis(tmp_path: Path) -> None:
+    image = Image(np.arange(48, dtype=np.int16).reshape(2, 2, 3, 4), AFFINE, (2.5, 0.8, 0.7))
+    medio.write(image, tmp_path / "a.nii.gz")
+    assert nibabel.load(tmp_path / "a.nii.gz").shape == (4, 3, 2, 2)
+    assert np.array_equal(medio.read(tmp_path / "a.nii.gz").array, image.array)
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_a_cut_file_is_corrupt_and_says_what_is_short(tmp_path: Path, name: str) -> None:
+    noise = np.random.default_rng(0).integers(-1000, 1000, (16, 16, 16)).astype(np.int16)
+    medio.write(Image(noise, AFFINE, (2.5, 0.8, 0.7)), tmp_path / name)
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CorruptFileError, match=rf"{name}: ends before its voxels do .*8192 bytes of voxels declared"):
+        medio.read(tmp_path / name)
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image", gzip.compress(b"nor this")])
+def test_what_is_no_nifti_is_corrupt(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.nii.gz").write_bytes(content)
+    with pytest.raises(CorruptFileError, match=r"a\.nii\.gz: not a readable NIfTI header"):
+        medio.read(tmp_path / "a.nii.gz")
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a.nii.gz"
+    medio.write(_volume(), path)
+    before = path.read_bytes()
+    with pytest.raises(UnsupportedError, match="not complex64"):
+        medio.write(_volume(np.complex64), path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_films_and_other_suffixes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(GeometryError, match="needs a volume"):
+        medio.write(Image(np.zeros((4, 4), np.uint8), None, (1, 1)), tmp_path / "a.nii")
+    with pytest.raises(UnsupportedError, match=r"\.nii, \.nii\.gz or \.png"):
+        medio.write(_volume(), tmp_path / "a.mha")
