@@ -22,17 +22,18 @@ class TrackerError(UserError):
 
 
 class NonFiniteLossError(UserError):
-    """The loss became NaN or infinite.
+    """The loss or its gradient became NaN or infinite.
 
     Args:
         step: optimiser step, from 0.
-        value: the loss.
+        value: what it became.
         sample_ids: the samples of the batch.
+        what: the loss, or the norm of its gradient.
     """
 
-    def __init__(self, step: int, value: float, sample_ids: Sequence[str]) -> None:
+    def __init__(self, step: int, value: float, sample_ids: Sequence[str], what: str = "loss") -> None:
         super().__init__(
-            f"loss is {value} at step {step}, on samples {', '.join(sample_ids)}; look at these images for NaN or empty regions, "
+            f"{what} is {value} at step {step}, on samples {', '.join(sample_ids)}; look at these images for NaN or empty regions, "
             "or lower the learning rate; the last checkpoint is kept"
         )
         self.step = step
