@@ -2,6 +2,8 @@
 
 from medio.crop import Crop
 from medio.dataset import ShardDataset
+from medio.deidentify import AuditEntry, Policy, deidentify
+from medio.deidentify_files import DeidentifyReport, deidentify_files
 from medio.errors import CorruptFileError, GeometryError, MedioError, MissingFileError, PrivacyError, SampleError, UnsupportedError
 from medio.geometry import axis_letters, index_to_world, reorient, resample, world_to_index
 from medio.image import Image
@@ -9,20 +11,25 @@ from medio.index import Series, scan, series
 from medio.keyed import SampleKey, key_digest, keyed_generator
 from medio.loader import collate, make_loader
 from medio.read import read, write
+from medio.resizing import resize
 from medio.sampler import Draw, Sampler
 from medio.segmentation import Segment, read_segmentation, write_segmentation
 from medio.shard_sample import ShardSample
 from medio.shards import BuildReport, Quarantined, build_shards
+from medio.splits import split_patients
 
 __all__ = [
+    "AuditEntry",
     "BuildReport",
     "CorruptFileError",
     "Crop",
+    "DeidentifyReport",
     "Draw",
     "GeometryError",
     "Image",
     "MedioError",
     "MissingFileError",
+    "Policy",
     "PrivacyError",
     "Quarantined",
     "SampleError",
@@ -36,6 +43,8 @@ __all__ = [
     "axis_letters",
     "build_shards",
     "collate",
+    "deidentify",
+    "deidentify_files",
     "index_to_world",
     "key_digest",
     "keyed_generator",
@@ -44,8 +53,10 @@ __all__ = [
     "read_segmentation",
     "reorient",
     "resample",
+    "resize",
     "scan",
     "series",
+    "split_patients",
     "world_to_index",
     "write",
     "write_segmentation",
