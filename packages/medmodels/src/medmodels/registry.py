@@ -2,9 +2,9 @@
 
 import difflib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,7 +40,7 @@ def register_model(builder: _B) -> _B:
 
 def list_models(pattern: str = "*") -> list[str]:
     """Names of all models that match a glob pattern such as `vit_*`, sorted."""
-    return sorted(name for name in _builders() if fnmatchcase(name, pattern))
+    return [name for name in _names() if fnmatchcase(name, pattern)]
 
 
 def create_model(name: str, *, spatial_dims: int, in_channels: int = 1, pretrained: Path | str | None = None, **kwargs: Any) -> Backbone:
@@ -60,14 +60,13 @@ def create_model(name: str, *, spatial_dims: int, in_channels: int = 1, pretrain
         UnknownModelError: for a name that nobody registered.
         ModelError: for an argument that the model does not take or a value that it refuses.
     """
-    builders = _builders()
-    if name not in builders:
-        raise UnknownModelError(f"no model {name!r}{_did_you_mean(name, list(builders))}; list_models() names them all")
+    builder = _find(name)
+    if builder is None:
+        raise UnknownModelError(f"no model {name!r}{_did_you_mean(name, _names())}; list_models() names them all")
     if spatial_dims not in (2, 3):
         raise ModelError(f"{name}: spatial_dims must be 2 or 3, got {spatial_dims}")
     if in_channels < 1:
         raise ModelError(f"{name}: in_channels must be at least 1, got {in_channels}")
-    builder = builders[name]
     known = inspect.signature(builder).parameters
     if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in known.values()):
         for argument in kwargs:
@@ -82,12 +81,27 @@ def create_model(name: str, *, spatial_dims: int, in_channels: int = 1, pretrain
     return model
 
 
-def _builders() -> dict[str, Builder]:
-    """All builders, those of installed entry points included."""
-    for entry in entry_points(group="medmodels.models"):
-        if entry.name not in _BUILDERS:
-            _register(entry.name, entry.load())
-    return _BUILDERS
+def _installed() -> Iterable[EntryPoint]:
+    """Entry points by which installed distributions offer models."""
+    return entry_points(group="medmodels.models")
+
+
+def _names() -> list[str]:
+    return sorted({*_BUILDERS, *(entry.name for entry in _installed())})
+
+
+def _find(name: str) -> Builder | None:
+    """The builder of a name, its entry point loaded only now; None for a name that nobody offers."""
+    for entry in _installed():
+        if entry.name == name:
+            try:
+                builder = entry.load()
+            except (ImportError, AttributeError) as error:
+                raise UnknownModelError(
+                    f"model {name!r} is offered by {entry.value}, which cannot be loaded ({error}); reinstall or remove it"
+                ) from error
+            _register(name, builder)
+    return _BUILDERS.get(name)
 
 
 def _register(name: str, builder: Builder) -> None:
