@@ -145,6 +145,14 @@ class VisionLanguageModel(PreTrainedModel, GenerationMixin):  # type: ignore[no-
             ),
         )
 
+    def prepare_inputs_for_generation(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Choose what `forward` gets at one step of `generate`: the image only with the tokens that stand for it, the cache holds it afterwards."""
+        inputs: dict[str, Any] = super().prepare_inputs_for_generation(*args, **kwargs)  # type: ignore[misc]  # its own type asks for a protocol that no class declares
+        ids = inputs.get("input_ids")
+        if ids is not None and not bool((ids == self.config.image_token_id).any()):
+            inputs["pixel_values"] = None
+        return inputs
+
     def _merge(self, input_ids: Tensor, pixel_values: Tensor | None) -> Tensor:
         """Embed the text and put the images at their places: (B, L, hidden)."""
         embedded: Tensor = self.get_input_embeddings()(input_ids)
