@@ -19,7 +19,9 @@ def write_ct() -> WriteCT:
     return _write_ct
 
 
-def _write_ct(folder: Path, stored: np.ndarray, affine: np.ndarray, *, intercept: float = -1024, slope: float = 1, **changes: Any) -> list[Path]:
+def _write_ct(
+    folder: Path, stored: np.ndarray, affine: np.ndarray, *, intercept: float = -1024, slope: float = 1, **changes: Any
+) -> list[Path]:
     # affine maps (z, y, x, 1) to LPS mm: column 2 is a step along x, the row direction of DICOM.
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     cosines = affine[:3, :3] / spacing

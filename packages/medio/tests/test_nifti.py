@@ -6,7 +6,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-import SimpleITK as sitk
+import SimpleITK
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
@@ -58,7 +58,7 @@ def test_any_affine_and_type_round_trips(
     # The format holds float32: a relative rounding of 2**-24 of each entry.
     assert np.abs(back.affine - affine).max() <= 2**-24 * np.abs(affine).max() + 1e-12
     if not shear:
-        itk = sitk.ReadImage(str(path))
+        itk = SimpleITK.ReadImage(str(path))
         centre = tuple(float(v) for v in itk.TransformContinuousIndexToPhysicalPoint((3.0, 2.0, 1.0)))
         # SimpleITK orthogonalises the float32 matrix: agreement to rounding over 3 voxels of 10 mm at 1 m
         assert medio.index_to_world(back.affine, (1, 2, 3)) == pytest.approx(centre, abs=1e-3)
@@ -72,8 +72,8 @@ def test_real_volumes_have_the_voxels_and_places_of_simpleitk_and_nibabel(shared
     ]
     assert len(files) > 8
     for file in files:
-        image, itk, ras = medio.read(file), sitk.ReadImage(str(file)), nibabel.load(file)
-        assert np.array_equal(image.array, sitk.GetArrayFromImage(itk)), file
+        image, itk, ras = medio.read(file), SimpleITK.ReadImage(str(file)), nibabel.load(file)
+        assert np.array_equal(image.array, SimpleITK.GetArrayFromImage(itk)), file
         far = tuple(n - 1 for n in image.array.shape)
         expected = itk.TransformIndexToPhysicalPoint(tuple(int(n) for n in far[::-1]))
         assert medio.index_to_world(image.affine, far) == pytest.approx(expected, abs=1e-4), file

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from pydicom import Dataset, dcmread
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from medio.errors import CorruptFileError, MissingFileError
 
@@ -45,7 +45,7 @@ class Instance:
     @property
     def is_image(self) -> bool:
         """Whether the file should hold pixels: a raw-data object, report or presentation state should not."""
-        return self.offset is not None or self.float_pixels or "Rows" in self.header
+        return self.offset is not None or self.float_pixels or "Rows" in self.header or "Image Storage" in UID(self.sop_class_uid).name
 
     @property
     def frame_count(self) -> int:
@@ -143,7 +143,7 @@ def open_series(path: Path | Sequence[Path]) -> tuple[list[Instance], tuple[str,
     images, others = [], []
     for file in paths:
         instance = open_instance(file)
-        if instance.is_image or "Image Storage" in instance.sop_class_uid:
+        if instance.is_image:
             images.append(instance)
         else:
             others.append(file.name)

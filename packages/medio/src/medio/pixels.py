@@ -103,7 +103,7 @@ def missing_pixels(instance: Instance) -> str:
     """
     header = instance.header
     if instance.offset is None:
-        image = "Rows" in header and not instance.float_pixels
+        image = instance.is_image and not instance.float_pixels
         return "ends before its PixelData; the file is truncated, fetch it again or exclude it" if image else ""
     _check_described(instance)
     if instance.length is None or instance.offset == 0 or instance.syntax not in _NATIVE:

@@ -9,10 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import highdicom
 import numpy as np
 import numpy.typing as npt
-from highdicom.seg import Segmentation, SegmentDescription
 from pydicom import Dataset
 
 from medio.atomic import replacing
@@ -105,6 +103,8 @@ def write_segmentation(
         UnsupportedError: values without a segment, or numbers with gaps.
         CorruptFileError: a source that lacks an identifier.
     """
+    import highdicom  # here, not above: it takes a second to import, which readers need not wait for
+
     path = Path(path)
     instances, _ = open_series(source if isinstance(source, Path) else [Path(p) for p in source])
     if len(instances) > 1 and any(instance.frame_count > 1 for instance in instances):
@@ -117,7 +117,7 @@ def write_segmentation(
     datasets, planes = _in_file_order(frames, places, mask)
     equipment = version("medio")
     try:
-        seg = Segmentation(
+        seg = highdicom.seg.Segmentation(
             source_images=datasets,
             pixel_array=planes,
             segmentation_type="BINARY",
@@ -263,12 +263,14 @@ def _complete(instance: Instance) -> Dataset:
     return header
 
 
-def _describe(segment: Segment) -> SegmentDescription:
+def _describe(segment: Segment) -> Any:
+    import highdicom  # as above
+
     machine = None
     if segment.algorithm:
         family = highdicom.sr.CodedConcept("123109", "DCM", "Artificial Intelligence")
         machine = highdicom.AlgorithmIdentificationSequence(segment.algorithm, family, segment.algorithm_version or "unknown")
-    return SegmentDescription(
+    return highdicom.seg.SegmentDescription(
         segment_number=segment.number,
         segment_label=segment.label,
         segmented_property_category=highdicom.sr.CodedConcept(*segment.category),
