@@ -17,6 +17,7 @@ from medio.segmentation import Segment, read_segmentation, write_segmentation
 from medio.shard_sample import ShardSample
 from medio.shards import BuildReport, Quarantined, build_shards
 from medio.splits import split_patients
+from medio.verification import VerifyReport, verify_shards
 
 __all__ = [
     "AuditEntry",
@@ -40,6 +41,7 @@ __all__ = [
     "ShardDataset",
     "ShardSample",
     "UnsupportedError",
+    "VerifyReport",
     "axis_letters",
     "build_shards",
     "collate",
@@ -57,6 +59,7 @@ __all__ = [
     "scan",
     "series",
     "split_patients",
+    "verify_shards",
     "world_to_index",
     "write",
     "write_segmentation",

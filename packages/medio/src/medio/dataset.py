@@ -76,14 +76,14 @@ class ShardDataset:
         bad = rows.filter(pc.is_valid(rows["error"])).select(["item", "error"])
         self.quarantined = tuple((row["item"], row["error"]) for row in bad.to_pylist())
         rows = rows.filter(pc.is_null(rows["error"])).drop_columns(["item", "error"])
+        if not len(rows):
+            raise MissingFileError(self.root, f"every item was quarantined, the first because: {self.quarantined[0][1]}")
         if split is not None:
             wanted = [split] if isinstance(split, str) else list(split)
             known = sorted(set(rows["split"].to_pylist()))
             rows = rows.filter(pc.is_in(rows["split"], pa.array(wanted, pa.string())))
             if not len(rows):
                 raise MissingFileError(self.root, f"no sample is in split {wanted}; the dataset has {known}")
-        if not len(rows):
-            raise MissingFileError(self.root, f"every item was quarantined, the first because: {self.quarantined[0][1]}")
         self.table = rows.combine_chunks()
         self.sample_ids: tuple[str, ...] = tuple(rows["sample_id"].to_pylist())
         self.patients: tuple[str, ...] = tuple(rows["patient_id"].to_pylist())
