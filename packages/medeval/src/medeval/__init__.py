@@ -4,7 +4,7 @@ from medeval.bootstrap import Estimate
 from medeval.compare import compare
 from medeval.errors import EvalError, LengthError, ShapeError, ValueRangeError
 from medeval.evaluation import Absent, Evaluation, evaluate
-from medeval.metrics.agreement import cohen_kappa, proportion
+from medeval.metrics.agreement import cohen_kappa, kappa_interval, proportion
 from medeval.metrics.calibration import brier, ece, reliability
 from medeval.metrics.overlap import dice
 from medeval.metrics.ranking import auroc, average_precision, roc_curve
@@ -28,6 +28,7 @@ __all__ = [
     "ece",
     "evaluate",
     "hd95",
+    "kappa_interval",
     "nsd",
     "overlay",
     "proportion",

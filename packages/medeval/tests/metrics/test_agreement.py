@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from medeval import LengthError, ValueRangeError, cohen_kappa, proportion
+from medeval import LengthError, ValueRangeError, cohen_kappa, kappa_interval, proportion
 
 
 def test_ten_of_ten_accepted_still_has_an_interval():
@@ -25,6 +25,18 @@ def test_kappa_of_a_two_by_two_table():
     assert cohen_kappa(first, second) == pytest.approx(0.4)
     assert cohen_kappa(first, first) == 1
     assert math.isnan(cohen_kappa(["y"] * 3, ["y"] * 3))
+
+
+def test_the_interval_of_kappa_is_that_of_its_large_sample_error():
+    # The table above: kappa 0.4; Fleiss, Cohen and Everitt, Psychol Bull 1969, give a standard error near
+    # sqrt(0.7 * 0.3 / (50 * 0.5^2)) = 0.130, so 0.146 to 0.654
+    first = ["y"] * 25 + ["n"] * 25
+    second = ["y"] * 20 + ["n"] * 5 + ["y"] * 10 + ["n"] * 15
+    estimate = kappa_interval(first, second)
+    assert estimate.value == pytest.approx(0.4)
+    assert (estimate.low, estimate.high) == (pytest.approx(0.146, abs=0.04), pytest.approx(0.654, abs=0.04))
+    assert estimate.n == 50
+    assert kappa_interval(["y"] * 3, ["y"] * 3) is None
 
 
 def test_verdicts_on_different_numbers_of_cases_are_refused():

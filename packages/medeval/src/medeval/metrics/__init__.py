@@ -1,6 +1,6 @@
 """One metric family a file; each takes plain arrays and knows nothing of cases, patients or intervals."""
 
-from medeval.metrics.agreement import cohen_kappa, proportion
+from medeval.metrics.agreement import cohen_kappa, kappa_interval, proportion
 from medeval.metrics.calibration import ReliabilityBin, brier, ece, reliability
 from medeval.metrics.overlap import dice
 from medeval.metrics.ranking import auroc, average_precision, roc_curve
@@ -15,6 +15,7 @@ __all__ = [
     "dice",
     "ece",
     "hd95",
+    "kappa_interval",
     "nsd",
     "proportion",
     "reliability",

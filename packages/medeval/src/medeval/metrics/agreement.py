@@ -1,10 +1,16 @@
 """How far people accept results, and each other."""
 
+import math
 from collections.abc import Hashable, Sequence
 from statistics import NormalDist
 
-from medeval.bootstrap import Estimate
+import numpy as np
+import numpy.typing as npt
+
+from medeval.bootstrap import Estimate, bootstrap, keyed_rng
 from medeval.errors import LengthError, ValueRangeError
+
+Floats = npt.NDArray[np.float64]
 
 
 def proportion(successes: int, n: int, *, level: float = 0.95) -> Estimate:
@@ -56,3 +62,62 @@ def cohen_kappa(first: Sequence[Hashable], second: Sequence[Hashable]) -> float:
     observed = sum(a == b for a, b in zip(first, second, strict=True)) / n
     chance = sum(first.count(verdict) * second.count(verdict) for verdict in set(first)) / n**2
     return (observed - chance) / (1 - chance) if chance < 1 else float("nan")
+
+
+def kappa_interval(
+    first: Sequence[Hashable],
+    second: Sequence[Hashable],
+    *,
+    patients: Sequence[str] | None = None,
+    samples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Estimate | None:
+    """`cohen_kappa` with its bootstrap interval.
+
+    Args:
+        first: one verdict a case.
+        second: the other reader's, in the same order.
+        patients: (N,) the patient of each case; every case is its own where None.
+        samples: bootstrap replicates; those in which both give one verdict throughout are left out.
+        seed: of the bootstrap.
+        level: coverage of the interval.
+
+    Returns:
+        The estimate, or None where kappa is undefined.
+
+    Raises:
+        LengthError: when the lengths differ or no case is given.
+    """
+    if math.isnan(cohen_kappa(first, second)):
+        return None
+    verdicts = sorted({*first, *second}, key=repr)
+    index = {verdict: i for i, verdict in enumerate(verdicts)}
+    cells = np.zeros((len(first), len(verdicts), len(verdicts)))
+    cells[np.arange(len(first)), [index[v] for v in first], [index[v] for v in second]] = 1
+    names = [str(i) for i in range(len(first))] if patients is None else list(patients)
+    return bootstrap(_Kappa(cells), names, rng=keyed_rng(seed, "kappa"), samples=samples, level=level)["kappa"]
+
+
+class _Kappa:
+    """Cross tables (N, V, V) of one case each; satisfies `bootstrap.Statistics`."""
+
+    def __init__(self, cells: Floats) -> None:
+        self.cells = cells
+
+    def statistics(self, weights: Floats) -> dict[str, Floats]:
+        tables = np.tensordot(weights, self.cells, axes=1) / weights.sum(axis=1)[:, None, None]
+        observed = np.einsum("rvv->r", tables)
+        chance = (tables.sum(axis=1) * tables.sum(axis=2)).sum(axis=1)
+        # Full agreement on one verdict leaves 0 / 0, up to the rounding of the shares.
+        defined = chance < 1 - 1e-12
+        return {"kappa": np.asarray(np.divide(observed - chance, 1 - chance, out=np.full_like(chance, np.nan), where=defined))}
+
+    def entered(self, metric: str) -> npt.NDArray[np.bool_]:
+        return np.ones(len(self.cells), dtype=bool)
+
+    def bounds(self, metric: str) -> tuple[float, float]:
+        return (-1.0, 1.0)
+
+    def biased(self, metric: str) -> bool:
+        return False
