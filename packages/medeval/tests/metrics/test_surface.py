@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import binary_erosion, distance_transform_edt, gaussian_filter
 
 from medeval import ShapeError, ValueRangeError, hd95, nsd, surface_distances
 
@@ -31,6 +31,15 @@ def test_hd95_and_nsd_equal_monai_on_anisotropic_blobs(seed, spacing):
     # 1.1 mm is no sum of squares of these steps, so that rounding decides nothing
     theirs = monai_metrics.compute_surface_dice(*pair, class_thresholds=[1.1], spacing=spacing, include_background=True)
     assert nsd(prediction, reference, spacing=spacing, tolerance_mm=1.1) == pytest.approx(theirs.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("spacing", SPACINGS)
+def test_every_distance_equals_that_of_a_distance_transform(spacing):
+    prediction, reference = blobs(7)
+    forth, back = surface_distances(prediction, reference, spacing=spacing)
+    for found, source, target in ((forth, prediction, reference), (back, reference, prediction)):
+        edges = [mask & ~binary_erosion(mask) for mask in (source, target)]
+        np.testing.assert_allclose(found, distance_transform_edt(~edges[1], sampling=spacing)[edges[0]], atol=1e-9)
 
 
 @pytest.mark.parametrize(("axis", "step"), [(0, 3.0), (1, 0.7), (2, 1.5)])
