@@ -13,7 +13,7 @@ from medio.image import Image
 from medio.instances import Instance, open_series, sound
 from medio.pixels import frames, stored_dtype
 from medio.rescale import rescale_slices
-from medio.stack import Frame, frames_of, order_stack
+from medio.stack import frames_of, order_stack
 
 _CT_CLASSES = frozenset({"1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2"})
 _TEXTS = {
@@ -54,9 +54,11 @@ def read_dicom(path: Path | Sequence[Path], *, spacing: tuple[float, ...] | None
     name = path if isinstance(path, Path) else path[0].parent if len(path) > 1 else path[0]
     _check_one_series(instances, name)
     first = instances[0]
-    meta: dict[str, Any] = {key: str(first.header.get(keyword, "") or "") for key, keyword in _TEXTS.items()}
+    with sound(first.path):
+        meta: dict[str, Any] = {key: str(first.header.get(keyword, "") or "") for key, keyword in _TEXTS.items()}
+        film = _is_film(first)
     meta |= {"path": str(name), "skipped": skipped}
-    if _is_film(first):
+    if film:
         if len(instances) > 1:
             raise UnsupportedError(name, f"{len(instances)} films in one series; pass one file, e.g. {first.path.name}")
         with sound(first.path):
@@ -67,16 +69,16 @@ def read_dicom(path: Path | Sequence[Path], *, spacing: tuple[float, ...] | None
 
 
 def _read_volume(instances: Sequence[Instance], name: Path, meta: dict[str, Any]) -> Image:
-    placed, dtypes = [], set()
+    placed, dtypes, uids = [], set(), {}
     for instance in instances:
         with sound(instance.path):
             _refuse(instance)
             dtypes.add(stored_dtype(instance))
             placed += frames_of(instance)
+            uids[instance.path] = str(instance.header.get("SOPInstanceUID", ""))
     ordered, affine, spacing = order_stack(placed, name)
     dtype = dtypes.pop() if len(dtypes) == 1 else np.dtype(np.int32)
-    header = instances[0].header
-    volume = np.empty((len(ordered), int(header.Rows), int(header.Columns)), dtype)
+    volume = np.empty((len(ordered), *ordered[0].size), dtype)
     places = {(frame.instance.path, frame.index): z for z, frame in enumerate(ordered)}
     for instance in instances:
         with sound(instance.path):
@@ -85,15 +87,10 @@ def _read_volume(instances: Sequence[Instance], name: Path, meta: dict[str, Any]
     said = all(frame.slope is not None for frame in ordered)
     kinds = {frame.rescale_type for frame in ordered}
     is_hu = said and all(instance.sop_class_uid in _CT_CLASSES for instance in instances) and kinds <= {"", "HU"}
+    paths = [frame.instance.path for frame in ordered]
+    files = {"paths": tuple(map(str, paths)), "sop_instance_uids": tuple(uids[path] for path in paths)}
     array = rescale_slices(volume, [1.0 if f.slope is None else f.slope for f in ordered], [f.intercept for f in ordered])
-    return Image(array, affine, spacing, "HU" if is_hu else "", meta | _files(ordered))
-
-
-def _files(ordered: Sequence[Frame]) -> dict[str, tuple[str, ...]]:
-    return {
-        "paths": tuple(str(frame.instance.path) for frame in ordered),
-        "sop_instance_uids": tuple(str(frame.instance.header.get("SOPInstanceUID", "")) for frame in ordered),
-    }
+    return Image(array, affine, spacing, "HU" if is_hu else "", meta | files)
 
 
 def _is_film(instance: Instance) -> bool:
@@ -120,18 +117,19 @@ def _refuse(instance: Instance) -> None:
 
 
 def _check_one_series(instances: Sequence[Instance], name: Path) -> None:
-    series: dict[str, list[Instance]] = {}
+    series: dict[str, list[str]] = {}
     for instance in instances:
         if instance.offset is None and not instance.float_pixels:
             kind = UID(instance.sop_class_uid).name
             raise CorruptFileError(
                 instance.path, f"{kind} that ends before its PixelData; the file is truncated, fetch it again or exclude it"
             )
-        series.setdefault(str(instance.header.get("SeriesInstanceUID", "")), []).append(instance)
+        with sound(instance.path):
+            series.setdefault(str(instance.header.get("SeriesInstanceUID", "")), []).append(
+                str(instance.header.get("SeriesDescription", ""))
+            )
     if len(series) > 1:
-        kinds = ", ".join(
-            f"{str(files[0].header.get('SeriesDescription', '')) or uid} ({len(files)})" for uid, files in list(series.items())[:4]
-        )
+        kinds = ", ".join(f"{descriptions[0] or uid} ({len(descriptions)})" for uid, descriptions in list(series.items())[:4])
         raise UnsupportedError(
             name, f"holds {len(series)} series: {kinds}; read one, e.g. the paths of one of medio.series(medio.scan(folder))"
         )

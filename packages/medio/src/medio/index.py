@@ -13,7 +13,7 @@ import pyarrow as pa
 from pydicom import Dataset
 
 from medio.errors import MedioError, MissingFileError
-from medio.instances import Instance, is_dicom, open_instance, sound
+from medio.instances import SENSELESS, Instance, is_dicom, open_instance, sound
 from medio.pixels import missing_pixels
 
 _TEXT = {
@@ -204,8 +204,8 @@ def _row(path: Path) -> dict[str, Any]:
         if not is_dicom(path):
             return row | {"error": "not DICOM"}
         instance = open_instance(path)
-        row |= _columns(instance)
         with sound(path):
+            row |= _columns(instance)
             short = missing_pixels(instance)
         if short:
             row["error"] = short
@@ -231,7 +231,7 @@ def _value(header: Dataset, keyword: str, convert: Callable[[Any], Any]) -> Any:
     try:
         value = header.get(keyword)
         return None if value is None or value == "" else convert(value)
-    except (ValueError, TypeError, AttributeError, OverflowError, NotImplementedError):
+    except SENSELESS:
         return None
 
 

@@ -1,5 +1,6 @@
 """DICOM files on disk: which files are DICOM, their header, and where their pixels begin."""
 
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -7,11 +8,14 @@ from pathlib import Path
 from typing import Literal
 
 from pydicom import Dataset, dcmread
+from pydicom.errors import BytesLengthException
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from medio.errors import CorruptFileError, MissingFileError
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
+SENSELESS = (ValueError, TypeError, AttributeError, LookupError, OverflowError, NotImplementedError, struct.error, BytesLengthException)
+"""What pydicom raises when it converts a senseless value."""
 _PIXEL_DATA = (0x7FE0, 0x0010)
 _FLOAT_PIXELS = ((0x7FE0, 0x0008), (0x7FE0, 0x0009))
 
@@ -62,7 +66,7 @@ def sound(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (ValueError, TypeError, AttributeError, KeyError, IndexError, OverflowError, NotImplementedError) as error:
+    except SENSELESS as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CorruptFileError(path, f"its header does not make sense ({reason}); fetch it again or exclude it") from error
 
@@ -143,7 +147,9 @@ def open_series(path: Path | Sequence[Path]) -> tuple[list[Instance], tuple[str,
     images, others = [], []
     for file in paths:
         instance = open_instance(file)
-        if instance.is_image:
+        with sound(file):
+            is_image = instance.is_image
+        if is_image:
             images.append(instance)
         else:
             others.append(file.name)

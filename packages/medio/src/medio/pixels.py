@@ -3,8 +3,9 @@
 Source: DICOM PS3.5 section 8 and annexes A.4, G.
 """
 
+import struct
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 
 import imagecodecs
@@ -150,14 +151,12 @@ def _encapsulated(instance: Instance, dtype: np.dtype[Any]) -> Iterator[npt.NDAr
     count = 0
     for count, data in enumerate(_codestreams(instance), 1):
         try:
-            frame = decode(data) if decode else _decode_rle(data, dtype)
+            frame = decode(data) if decode else _decode_rle(data, dtype, shape)
         except Exception as error:  # each codec has its own errors
             raise CorruptFileError(
                 instance.path,
                 f"frame {count} of {instance.frame_count} does not decode ({error}); the file is damaged or cut short, fetch it again or exclude it",
             ) from error
-        if decode is None and frame.size == np.prod(shape):
-            frame = frame.reshape(shape)
         if frame.shape != shape:
             raise CorruptFileError(
                 instance.path,
@@ -181,13 +180,27 @@ def _codestreams(instance: Instance) -> Iterator[bytes]:
         try:
             streams = generate_frames(file, number_of_frames=instance.frame_count, extended_offsets=extended)
             yield from islice(streams, instance.frame_count)
-        except (ValueError, EOFError, OSError) as error:
+        except (ValueError, EOFError, OSError, struct.error) as error:
             raise CorruptFileError(instance.path, f"compressed frames end early ({error}); fetch the file again or exclude it") from error
 
 
-def _decode_rle(data: bytes, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    decoded: npt.NDArray[Any] = np.frombuffer(imagecodecs.dicomrle_decode(data, dtype), dtype)
-    return decoded
+def _decode_rle(data: bytes, dtype: np.dtype[Any], shape: tuple[int, int]) -> npt.NDArray[Any]:
+    """Decode the byte planes of one frame, most significant first (PS3.5 G.3); raises ValueError where they do not fit.
+
+    `imagecodecs.dicomrle_decode` is not used: it crashes the process on damaged segment tables.
+    """
+    count, *offsets = struct.unpack_from("<16I", data)
+    starts = [*offsets[:count], len(data)]
+    if count != dtype.itemsize or starts[0] < 64 or any(a >= b for a, b in pairwise(starts)):
+        raise ValueError(f"{count} RLE segments at {starts[:4]} of {len(data)} bytes")
+    size = shape[0] * shape[1]
+    planes = np.empty((size, count), np.uint8)
+    for place, (start, end) in enumerate(pairwise(starts)):
+        plane = imagecodecs.packbits_decode(data[start:end])
+        if len(plane) < size:
+            raise ValueError(f"RLE segment {place + 1} holds {len(plane)} of {size} bytes")
+        planes[:, count - 1 - place] = np.frombuffer(plane, np.uint8, size)
+    return planes.view(dtype.newbyteorder("<")).reshape(shape).astype(dtype, copy=False)
 
 
 def _fix_bits(frame: npt.NDArray[Any], instance: Instance) -> npt.NDArray[Any]:

@@ -162,15 +162,15 @@ def read_segmentation(path: Path, *, like: Image | None = None, segments: Sequen
     header = labels.header
     with sound(labels.path):
         described = tuple(_segment(item) for item in labels.descriptions)
-    meta: dict[str, Any] = {
-        "path": str(path),
-        "modality": "SEG",
-        "patient_id": str(header.get("PatientID", "") or ""),
-        "study_instance_uid": str(header.get("StudyInstanceUID", "") or ""),
-        "series_instance_uid": str(header.get("SeriesInstanceUID", "") or ""),
-        "frame_of_reference_uid": str(header.get("FrameOfReferenceUID", "") or ""),
-        "segments": described,
-    }
+        meta: dict[str, Any] = {
+            "path": str(path),
+            "modality": "SEG",
+            "patient_id": str(header.get("PatientID", "") or ""),
+            "study_instance_uid": str(header.get("StudyInstanceUID", "") or ""),
+            "series_instance_uid": str(header.get("SeriesInstanceUID", "") or ""),
+            "frame_of_reference_uid": str(header.get("FrameOfReferenceUID", "") or ""),
+            "segments": described,
+        }
     if like is None:
         array, affine, spacing = labels.volume()
         return Image(array, affine, spacing, "", meta)
@@ -205,8 +205,7 @@ def _check_values(mask: npt.NDArray[Any], segments: Sequence[Segment], path: Pat
 
 def _places(mask: npt.NDArray[Any], frames: Sequence[Frame], affine: npt.NDArray[np.float64] | None, path: Path) -> list[int]:
     """Give the slice of the mask that lies on each frame."""
-    header = frames[0].instance.header
-    size = (len(frames), int(header.Rows), int(header.Columns))
+    size = (len(frames), *frames[0].size)
     if mask.shape != size:
         raise GeometryError(
             path,

@@ -35,6 +35,8 @@ class Frame:
         slope: rescale slope, None where not said.
         intercept: rescale intercept.
         rescale_type: what the rescaled values are, e.g. `HU`; empty where not said.
+        size: (rows, columns).
+        frame_of_reference_uid: positions of different ones cannot be compared; empty where not said.
     """
 
     instance: Instance
@@ -46,6 +48,8 @@ class Frame:
     slope: float | None
     intercept: float
     rescale_type: str
+    size: tuple[int, int]
+    frame_of_reference_uid: str
 
     @property
     def name(self) -> str:
@@ -118,21 +122,16 @@ def order_stack(frames: Sequence[Frame], name: Path) -> tuple[list[Frame], npt.N
 
 def _check_alike(frames: Sequence[Frame], name: Path) -> None:
     first = frames[0]
-    size = (first.instance.header.get("Rows"), first.instance.header.get("Columns"))
-    frame_of_reference = first.instance.header.get("FrameOfReferenceUID")
+    mend = "pass the files of one volume, e.g. those of medio.series"
     for frame in frames[1:]:
-        header = frame.instance.header
-        mend = "pass the files of one volume, e.g. those of medio.series"
-        if (header.get("Rows"), header.get("Columns")) != size:
-            raise GeometryError(
-                name,
-                f"mixed sizes: {first.name} is {size[0]}x{size[1]}, {frame.name} is {header.get('Rows')}x{header.get('Columns')}; {mend}",
-            )
+        if frame.size != first.size:
+            a, b = (f"{f.name} is {f.size[0]}x{f.size[1]}" for f in (first, frame))
+            raise GeometryError(name, f"mixed sizes: {a}, {b}; {mend}")
         if not np.allclose(frame.orientation, first.orientation, atol=1e-3):
             raise GeometryError(name, f"mixed orientations: {first.name} and {frame.name} lie in different planes (a localizer?); {mend}")
         if not np.allclose(frame.spacing, first.spacing, rtol=1e-4):
             raise GeometryError(name, f"mixed pixel spacings: {first.name} has {first.spacing} mm, {frame.name} {frame.spacing} mm; {mend}")
-        if header.get("FrameOfReferenceUID") != frame_of_reference:
+        if frame.frame_of_reference_uid != first.frame_of_reference_uid:
             raise GeometryError(
                 name, f"{first.name} and {frame.name} have different FrameOfReferenceUID: their positions cannot be compared; {mend}"
             )
@@ -183,6 +182,7 @@ def _check_steps(
 
 
 def _frame(instance: Instance, index: int, sources: Sequence[Dataset]) -> Frame:
+    header = instance.header
     position = _numbers(instance, sources, "ImagePositionPatient", 3)
     orientation = _numbers(instance, sources, "ImageOrientationPatient", 6)
     spacing = _numbers(instance, sources, "PixelSpacing", 2)
@@ -207,6 +207,8 @@ def _frame(instance: Instance, index: int, sources: Sequence[Dataset]) -> Frame:
         None if slope is None else float(slope),
         float(intercept or 0),
         str(_first(sources, "RescaleType") or ""),
+        (int(header.Rows), int(header.Columns)),
+        str(header.get("FrameOfReferenceUID") or ""),
     )
 
 
