@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from meddeploy import BackendError, InputError, Predictor, export, prepare
-from medio import Image, axis_letters, reorient
+from medio import Image, axis_letters, read, reorient
 from medmodels import sliding_window
 
 
@@ -50,6 +50,17 @@ def test_a_turned_image_gets_the_turned_mask(turning, make):
         prediction = turning.predict(turned)
         np.testing.assert_array_equal(prediction.mask, reorient(straight, axes).array)
         assert axis_letters(prediction.affine) == axes
+
+
+def test_a_real_scan_is_answered_voxel_for_voxel_whatever_its_axes(turning, shared_data):
+    image = read(sorted((shared_data / "mr_hippocampus" / "images").glob("*.nii.gz"))[0])
+    scaled = dataclasses.replace(image, array=image.array * (100 / np.median(image.array)))  # half of it is bright
+    prediction = turning.predict(scaled)
+    # values within float32's reach of the threshold may fall either way
+    clear = np.abs(scaled.array - 100) > 1e-3
+    np.testing.assert_array_equal(prediction.mask[clear], scaled.array[clear] > 100)
+    assert 0.3 < prediction.mask.mean() < 0.7
+    assert axis_letters(image.affine) != "RAI"
 
 
 def test_after_resampling_the_mask_keeps_size_place_and_volume(resampling, make):

@@ -55,6 +55,13 @@ def test_other_classes_preprocessing_or_calibration_do_not_pass(make, threshold)
     assert report.max_difference == 0
 
 
+def test_networks_that_take_other_images_are_not_compared(make, threshold):
+    report = verify(threshold, make.threshold(dims=2))
+    assert not report.passed
+    assert report.cases == 0
+    assert report.max_difference == float("inf")
+
+
 def test_inputs_depend_on_the_seed_alone(network):
     artifact, bundle = network
     first, again, other = (verify(bundle, artifact, seed=s, cases=1).max_difference for s in (1, 1, 2))

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Sequence
 from itertools import combinations
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from meddeploy.bundle import Bundle
-from meddeploy.errors import BackendError
+from meddeploy.errors import BackendError, InputError
 from meddeploy.prediction import Prediction, measure
 from meddeploy.preparation import labels_like, placed, prepare
 from meddeploy.runtime import CPU, OnnxRuntime
@@ -59,14 +61,9 @@ class Predictor:
         bundle, preprocessing = self.bundle, self.bundle.preprocessing
         source = placed(image)
         ready = prepare(source, preprocessing, bundle.in_channels)
-        values = torch.from_numpy(ready.array.astype("float32"))
-        x = preprocessing.intensity.apply(values if values.ndim > preprocessing.spatial_dims else values.unsqueeze(0))
         if bundle.kind == "classification":
-            return self._classification(image, x)
-        probabilities = sliding_window(
-            _flip_averaged(self._network, bundle.tta_flips), x, patch_size=preprocessing.patch_size, overlap=bundle.overlap
-        )
-        mask = labels_like(probabilities.numpy(), ready, source)
+            return self._classification(image, self._normalised(ready))
+        mask = labels_like(self.probabilities(ready), ready, source)
         volumes, areas = measure(mask, bundle.classes, image)
         return Prediction(
             kind=bundle.kind,
@@ -78,6 +75,35 @@ class Predictor:
             areas_mm2=areas,
             model_sha256=bundle.sha256,
         )
+
+    def probabilities(self, prepared: Image) -> npt.NDArray[np.float32]:
+        """Class probabilities of a segmentation on the grid of training.
+
+        Args:
+            prepared: from `prepare`.
+
+        Returns:
+            (K, *S) float32, summing to 1 over K.
+
+        Raises:
+            InputError: for a bundle that does not segment.
+        """
+        bundle = self.bundle
+        if bundle.kind != "segmentation":
+            raise InputError(bundle.folder, f"answers a {bundle.kind}, which has no map of probabilities; use predict")
+        found = sliding_window(
+            _flip_averaged(self._network, bundle.tta_flips),
+            self._normalised(prepared),
+            patch_size=bundle.preprocessing.patch_size,
+            overlap=bundle.overlap,
+        )
+        return np.asarray(found.numpy(), np.float32)
+
+    def _normalised(self, prepared: Image) -> Tensor:
+        """The network's input (C, *S) float32."""
+        preprocessing = self.bundle.preprocessing
+        values = torch.from_numpy(prepared.array.astype("float32"))
+        return preprocessing.intensity.apply(values if values.ndim > preprocessing.spatial_dims else values.unsqueeze(0))
 
     def _classification(self, image: Image, x: Tensor) -> Prediction:
         bundle = self.bundle

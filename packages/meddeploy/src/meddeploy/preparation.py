@@ -8,8 +8,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from meddeploy.errors import InputError
-from medio import Image, axis_letters, reorient, resample
-from medio.resizing import resize
+from medio import Image, axis_letters, reorient, resample, resize
 from medmodels import Preprocessing
 
 

@@ -1,5 +1,6 @@
 """Does the exported graph say what the trained network says?"""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -18,8 +19,9 @@ class ParityReport:
     """How far a bundle is from the network it was made of.
 
     Attributes:
-        max_difference: largest |graph - network| / max(1, |network|) over all logits of all cases; infinite where one is not finite.
-        cases: comparisons made.
+        max_difference: largest |graph - network| / max(1, |network|) over all logits of all cases; infinite where one is not finite, or the two
+            take different images.
+        cases: comparisons made; none where the two take different images.
         passed: whether the difference is within the tolerance and nothing mismatches.
         tolerance: what was asked for.
         worst: the case with the largest difference.
@@ -62,12 +64,22 @@ def verify(
         f"{name} differ: {ours} in the bundle, {theirs} in the artifact"
         for name, ours, theirs in (
             ("kinds", bundle.kind, artifact.kind),
+            ("channels", bundle.in_channels, int(artifact.card.kwargs.get("in_channels", 1))),
             ("classes", bundle.classes, artifact.classes),
             ("preprocessings", bundle.preprocessing, artifact.preprocessing),
             ("calibrations", dict(bundle.calibration), {k: tuple(v) for k, v in artifact.calibration.items()}),
         )
         if ours != theirs
     )
+    comparable = (bundle.kind, bundle.preprocessing.spatial_dims, bundle.in_channels) == (
+        artifact.kind,
+        artifact.preprocessing.spatial_dims,
+        int(artifact.card.kwargs.get("in_channels", 1)),
+    )
+    if not comparable:
+        return ParityReport(
+            max_difference=math.inf, cases=0, passed=False, tolerance=tolerance, worst="not compared", mismatches=mismatches
+        )
     graph, module = OnnxRuntime(bundle, threads=threads), artifact.module
     device = next(module.parameters()).device
     was = module.training
@@ -81,8 +93,8 @@ def verify(
                 with torch.inference_mode():
                     expected = module(x.to(device)).float().cpu()
                 actual = graph(x)
-                gap = (actual - expected).abs() / expected.abs().clamp(min=1) if actual.shape == expected.shape else torch.tensor(torch.inf)
-                differences[f"{kind}, batch of {size}, case {number}"] = float(gap.nan_to_num(torch.inf).max())
+                gap = (actual - expected).abs() / expected.abs().clamp(min=1) if actual.shape == expected.shape else torch.tensor(math.inf)
+                differences[f"{kind}, batch of {size}, case {number}"] = float(gap.max()) if gap.isfinite().all() else math.inf
     finally:
         module.train(was)
     worst = max(differences, key=lambda name: differences[name])
