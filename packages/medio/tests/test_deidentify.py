@@ -79,7 +79,7 @@ def test_what_images_need_stays_and_what_names_people_goes() -> None:
         "PatientAge",
     ):
         assert result[keyword].value == ct()[keyword].value
-    assert result.PatientID == result.PatientName == POLICY.pseudonym("id:MRN-778812")
+    assert result.PatientID == result.PatientName.family_name == POLICY.pseudonym("id:MRN-778812")
     assert result.PatientBirthDate == result.AccessionNumber == ""
     assert "StudyDescription" not in result
     assert (result.PatientIdentityRemoved, result.LongitudinalTemporalInformationModified) == ("YES", "MODIFIED")

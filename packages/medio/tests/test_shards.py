@@ -246,7 +246,7 @@ print(build_shards(range(6), make, sys.argv[1], per_shard=2).version)
 """
 
 
-@pytest.mark.parametrize("last_words", ["0", "3"])
+@pytest.mark.parametrize("last_words", [pytest.param("0", marks=pytest.mark.slow), "3"])
 def test_a_killed_build_goes_on_and_ends_with_the_version_of_an_undisturbed_one(
     tmp_path: Path, last_words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

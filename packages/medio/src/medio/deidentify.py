@@ -250,7 +250,7 @@ class _Deidentifier:
     def _add(self, result: Dataset) -> None:
         pseudonym = self.policy.pseudonym(self.identity)
         result.PatientID = pseudonym
-        result.PatientName = pseudonym
+        result.PatientName = f"{pseudonym}^"  # the caret says that it is a family name, as readers expect one
         for keyword in EMPTIED:
             if keyword not in result:
                 setattr(result, keyword, "")
