@@ -1,4 +1,5 @@
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from medmodels import read_artifact
-from medrun import ConfigError, EngineConfig, NonFiniteLossError, ResumeError, TrainData, fit
+from medrun import ConfigError, EngineConfig, NonFiniteLossError, ResumeError, RunInterruptedError, TrainData, fit
 from medrun.journal import read_journal
 
 TINY = Path(__file__).with_name("tiny.py")
@@ -191,17 +192,33 @@ def test_a_run_killed_and_started_again_ends_with_the_same_bits(tiny: ModuleType
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_saves_and_says_how_to_go_on(tiny: ModuleType, tmp_path: Path, number: int, code: int) -> None:
-    tiny.run(tmp_path / "whole", max_steps=60)
+def test_a_signal_saves_and_the_next_run_goes_on(tiny: ModuleType, tmp_path: Path, number: int, code: int) -> None:
+    tiny.run(tmp_path / "whole")
+    sent: list[int] = []
+
+    def interrupted(task: Any) -> dict[str, float]:
+        if not sent:
+            sent.append(number)
+            os.kill(os.getpid(), number)
+        return tiny.distance(task)  # type: ignore[no-any-return]
+
+    before = signal.getsignal(number)
+    with pytest.raises(RunInterruptedError, match="run the same command again") as caught:
+        tiny.run(tmp_path / "stopped", validate=interrupted, checkpoint_every=100)
+    assert caught.value.exit_code == code
+    assert signal.getsignal(number) == before
+    assert tiny.run(tmp_path / "stopped").resumed_from == 10
+    assert same(tmp_path / "whole", tmp_path / "stopped")
+
+
+@pytest.mark.slow
+def test_a_command_that_is_terminated_exits_with_143(tiny: ModuleType, tmp_path: Path) -> None:
     process = start(tmp_path / "stopped", max_steps=60, slow_s=0.004, checkpoint_every=7)
     wait_for(tmp_path / "stopped", 7, process)
-    process.send_signal(number)
+    process.terminate()
     _, said = process.communicate(timeout=60)
-    assert process.returncode == code
+    assert process.returncode == 143
     assert "run the same command again" in said
-    result = tiny.run(tmp_path / "stopped", max_steps=60)
-    assert result.resumed_from is not None
-    assert same(tmp_path / "whole", tmp_path / "stopped")
 
 
 def test_a_broken_checkpoint_is_passed_over(tiny: ModuleType, tmp_path: Path) -> None:

@@ -97,13 +97,15 @@ def fit_tracked(out: Path, name: str, tracker: Any) -> Any:
     return fit(TinyTask(), TrainData(dataset=TinyData(), batch_size=4), distance, config, tracker=tracker)
 
 
-def run(out: Path, *, slow_s: float = 0.0, batch_size: int = 8, workers: int = 0, dropout: float = 0.1, **options: Any) -> Any:
+def run(
+    out: Path, *, slow_s: float = 0.0, batch_size: int = 8, workers: int = 0, dropout: float = 0.1, validate: Any = None, **options: Any
+) -> Any:
     from medrun import EngineConfig, TrainData, fit
 
     settings = {"max_steps": 40, "lr": 0.1, "log_every": 1, "checkpoint_every": 5, "validate_every": 10, "tracker": "none", "device": "cpu"}
     config = EngineConfig(out=out, monitor="distance", mode="min", **(settings | options))
     data = TrainData(dataset=TinyData(slow_s=slow_s), batch_size=batch_size, seed=3, workers=workers)
-    return fit(TinyTask(dropout), data, distance, config)
+    return fit(TinyTask(dropout), data, validate or distance, config)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import timedelta
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -149,9 +149,11 @@ class _Run:
         found = newest_checkpoint(self.root)
         if found is not None:
             check_fingerprint(found, fingerprint, config.out)
-        # The loader's iterator draws from torch's generator: make it before the generators get their state.
         self.step = found.step if found else 0
         batches = self.train.batches(rank=accelerator.process_index, world_size=accelerator.num_processes, start=self.step)
+        if self.step < config.max_steps:
+            # A loader draws from torch's generator when its first batch is asked for: ask before the generators get their state.
+            batches = chain([next(batches)], batches)
         seed_everything(config.seed + accelerator.process_index)
         if found is not None:
             self._restore(found.load())
