@@ -53,9 +53,16 @@ def test_a_plate_shifted_along_an_axis_is_off_by_the_shift_in_mm(axis, step):
     forth, back = surface_distances(prediction, reference, spacing=spacing)
     np.testing.assert_allclose([*forth, *back], shift * step)
     assert hd95(prediction, reference, spacing=spacing) == pytest.approx(shift * step)
-    # exactly at the tolerance is inside, also where 4 * 0.7 is 2.8000000000000003
     assert nsd(prediction, reference, spacing=spacing, tolerance_mm=round(shift * step, 6)) == 1
     assert nsd(prediction, reference, spacing=spacing, tolerance_mm=shift * step - 0.01) == 0
+
+
+def test_a_distance_equal_to_the_tolerance_up_to_rounding_is_inside():
+    # voxels 1 and 4 at 0.1 mm: 0.4 - 0.1 is 0.30000000000000004
+    prediction, reference = np.zeros((1, 6)), np.zeros((1, 6))
+    prediction[0, 1], reference[0, 4] = 1, 1
+    assert nsd(prediction, reference, spacing=(1, 0.1), tolerance_mm=0.3) == 1
+    assert nsd(prediction, reference, spacing=(1, 0.1), tolerance_mm=0.299) == 0
 
 
 def test_two_concentric_spheres_are_apart_by_the_difference_of_their_radii():
