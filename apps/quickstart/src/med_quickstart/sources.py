@@ -10,15 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from med_quickstart.stages import StageResult, write_json
-from medio.deidentify import Policy
-from medio.deidentify_files import deidentify_files
-from medio import (
-    MedioError,
-    MissingFileError,
-    build_shards,
-    scan,
-    split_patients,
-)
+from medio import MedioError, MissingFileError, Policy, build_shards, deidentify_files, scan, split_patients
 from medio.recipes import FilmItem, FilmRecipe, VolumeItem, VolumeRecipe, find_films, find_volumes
 from medphantom import make_patient, write_dicom
 from medrun.cli import UserError, progress, say
