@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from meddeploy import Bundle, BundleError, ExportError, export
+from meddeploy.bundle import write_bundle
 from medmodels import Artifact, Preprocessing, create_model
 
 
@@ -81,7 +82,7 @@ def test_an_export_replaces_an_older_bundle(make, film_threshold, copied):
     assert Bundle.load(folder).classes == ("background", "dark")
 
 
-def test_an_export_that_is_cut_off_leaves_no_bundle(make, film_threshold, copied, monkeypatch):
+def test_an_export_that_is_cut_off_leaves_no_bundle(film_threshold, copied, monkeypatch):
     folder = copied(film_threshold)
     move = Path.replace
 
@@ -92,7 +93,7 @@ def test_an_export_that_is_cut_off_leaves_no_bundle(make, film_threshold, copied
 
     monkeypatch.setattr(Path, "replace", killed)
     with pytest.raises(KeyboardInterrupt):
-        export(make.threshold(dims=2), folder)
+        write_bundle(dataclasses.replace(film_threshold, folder=folder), film_threshold.read_graph())
     assert [p.name for p in folder.iterdir()] == ["model.onnx"]
     with pytest.raises(BundleError, match=r"has no bundle\.json.*export again"):
         Bundle.load(folder)

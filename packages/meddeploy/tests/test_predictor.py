@@ -16,18 +16,17 @@ def centroid(mask, affine):
     return (affine @ [*index, 1])[:3]
 
 
-@pytest.fixture(scope="module")
-def turning(make, tmp_path_factory):
+@pytest.fixture
+def turning(threshold, make):
     """The threshold network behind axes RAI: permuted and flipped against the images below."""
-    artifact = make.threshold(axes="RAI")
-    return Predictor(export(artifact, tmp_path_factory.mktemp("t") / "b"), threads=1)
+    return Predictor(dataclasses.replace(threshold, preprocessing=make.threshold(axes="RAI").preprocessing), threads=1)
 
 
-@pytest.fixture(scope="module")
-def resampling(make, tmp_path_factory):
+@pytest.fixture
+def resampling(threshold, make):
     """The threshold network at 2 mm and another orientation."""
-    artifact = make.threshold(axes="RAI", spacing_mm=(2.0, 2.0, 2.0))
-    return Predictor(export(artifact, tmp_path_factory.mktemp("r") / "b"), threads=1)
+    preprocessing = make.threshold(axes="RAI", spacing_mm=(2.0, 2.0, 2.0)).preprocessing
+    return Predictor(dataclasses.replace(threshold, preprocessing=preprocessing), threads=1)
 
 
 def test_the_mask_lies_on_the_image_that_came_in_voxel_for_voxel(turning, make):
@@ -96,8 +95,8 @@ def test_an_image_smaller_than_the_window_is_answered_at_its_own_size(threshold,
     np.testing.assert_array_equal(Predictor(threshold).predict(image).mask, image.array > 100)
 
 
-def test_a_film_is_answered_on_its_own_pixels(make, tmp_path):
-    predictor = Predictor(export(make.threshold(dims=2, spacing_mm=(0.5, 0.5)), tmp_path / "b"))
+def test_a_film_is_answered_on_its_own_pixels(film_threshold, make):
+    predictor = Predictor(dataclasses.replace(film_threshold, preprocessing=make.threshold(dims=2, spacing_mm=(0.5, 0.5)).preprocessing))
     rows, columns = np.mgrid[:40, :60]
     film = Image(np.clip(100 + 20 * (10 - np.hypot((rows - 18) * 0.8, (columns - 33) * 0.4)), 0, 200).astype(np.uint8), None, (0.8, 0.4))
     prediction = predictor.predict(film)
@@ -129,16 +128,15 @@ def test_flips_are_averaged(make, tmp_path):
             ramp = torch.linspace(-1, 1, 8)
             return torch.cat([torch.zeros_like(image), torch.zeros_like(image) + ramp + 0.1], dim=1)
 
-    artifact = dataclasses.replace(make.threshold(dims=2), module=Leaning())
+    artifact = dataclasses.replace(make.threshold(dims=2), module=Leaning(), config={"inference": {"overlap": 0.25, "tta_flips": [1]}})
+    bundle = export(artifact, tmp_path / "b")
+    assert (bundle.overlap, bundle.tta_flips) == (0.25, (1,))
     film = Image(np.arange(64, dtype=np.uint8).reshape(8, 8), None, (1.0, 1.0))
-    # the ramp crosses -0.1 between its fourth value, -1/7, and its fifth, 1/7
-    plain = Predictor(export(artifact, tmp_path / "a")).predict(film).mask
+    # without: the ramp crosses -0.1 between its fourth value, -1/7, and its fifth, 1/7
+    plain = Predictor(dataclasses.replace(bundle, tta_flips=())).predict(film).mask
     np.testing.assert_array_equal(plain, np.tile([0, 0, 0, 0, 1, 1, 1, 1], (8, 1)))
-    # averaged over the flip: (sigmoid(0.1 + r) + sigmoid(0.1 - r)) / 2 > 1/2 for every r, so all is 1
-    averaged = dataclasses.replace(artifact, config={"inference": {"overlap": 0.25, "tta_flips": [1]}})
-    predictor = Predictor(export(averaged, tmp_path / "b"))
-    assert (predictor.bundle.overlap, predictor.bundle.tta_flips) == (0.25, (1,))
-    assert predictor.predict(film).mask.all()
+    # with: (sigmoid(0.1 + r) + sigmoid(0.1 - r)) / 2 > 1/2 for every r, so all is 1
+    assert Predictor(bundle).predict(film).mask.all()
 
 
 def test_calibration_is_applied(make, tmp_path):

@@ -68,9 +68,13 @@ def _graph(artifact: Artifact, channels: int, root: Path) -> bytes:
     module = copy.deepcopy(artifact.module).cpu().eval()
     # Two samples: a batch of one would be taken for a constant.
     example = torch.zeros(2, channels, *artifact.preprocessing.patch_size)
+    with torch.no_grad():
+        outputs = tuple(module(example).shape)
+    expected = (2, len(artifact.classes), *(() if artifact.kind == "classification" else artifact.preprocessing.patch_size))
+    if outputs != expected:
+        raise ExportError(root, f"the network answers {outputs} to a batch of two, its {len(artifact.classes)} classes need {expected}")
     try:
         with torch.no_grad(), _quiet():
-            outputs = tuple(module(example).shape)
             program = torch.onnx.export(
                 module,
                 (example,),
@@ -85,9 +89,6 @@ def _graph(artifact: Artifact, channels: int, root: Path) -> bytes:
     except Exception as error:  # the exporter's errors have no common base; the cause is kept
         reason = " ".join(str(error).split())[:300]
         raise ExportError(root, f"the network {artifact.card.arch!r} cannot be expressed in ONNX: {reason}") from error
-    expected = (2, len(artifact.classes), *(() if artifact.kind == "classification" else artifact.preprocessing.patch_size))
-    if outputs != expected:
-        raise ExportError(root, f"the network answers {outputs} to a batch of two, its {len(artifact.classes)} classes need {expected}")
     if program is None:
         raise ExportError(root, "torch.onnx returned no program; install onnxscript")
     model = program.model_proto
