@@ -126,7 +126,7 @@ def test_a_trained_encoder_and_decoder_keep_their_weights(make_model):
         encoder=encoder,
         decoder=decoder,
     )
-    assert all((p == 0.25).all() for p in [*model.encoder.parameters(), *model.decoder.parameters()])
+    assert all((p == 0.25).all() for p in [*model.backbone.parameters(), *model.decoder.parameters()])
     assert model.connector.expand.weight.std() > 0
 
 
@@ -136,7 +136,7 @@ def test_the_encoders_own_initialisation_survives():
     expected = create_model("vit_tiny", spatial_dims=2, patch_size=8, depth=1)
     torch.manual_seed(0)
     model = VisionLanguageModel(VisionLanguageConfig(EncoderConfig("vit_tiny", arch_kwargs={"patch_size": 8, "depth": 1})))
-    assert all(torch.equal(a, b) for a, b in zip(expected.parameters(), model.encoder.parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(expected.parameters(), model.backbone.parameters(), strict=True))
 
 
 def test_image_tokens_differ_from_one_another_at_the_start(make_model):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from medmodels import ArtifactError, Progress, TrainingTask, save_artifact
+from medmodels import ArtifactError, Progress, TrainingTask, load_encoder, save_artifact
 from medvlm import ReportTask, VisionLanguageConfig, VisionLanguageError, VisionLanguageModel, build_tokenizer, load_report_task
 
 START = Progress(0, 1)
@@ -38,7 +38,7 @@ def test_a_samples_loss_does_not_depend_on_its_batch(make_task, batch):
 def test_the_loss_reaches_encoder_connector_and_decoder(make_task, batch):
     task = make_task()
     task(batch, START).loss.backward()
-    for part in (task.model.encoder, task.model.connector, task.model.decoder):
+    for part in (task.model.backbone, task.model.connector, task.model.decoder):
         assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in part.parameters() if p.ndim > 1)
 
 
@@ -63,6 +63,9 @@ def test_after_overfitting_each_image_tells_its_own_report(make_task, batch, tmp
     assert again.preprocessing == task.preprocessing
     assert again.config == task.config
     assert again.model.backbone.card.objective == "report"
+    encoder, matched = load_encoder(tmp_path / "vlm")  # and another task can start from what the encoder learned
+    assert matched.fraction == 1.0
+    assert all(torch.equal(a, b) for a, b in zip(encoder.parameters(), task.model.backbone.parameters(), strict=True))
 
 
 def test_generate_gives_back_the_mode_it_found(make_task, batch):
@@ -99,7 +102,7 @@ def test_groups_hold_every_parameter_once_and_scale_the_encoder(make_task):
     found = [id(p) for g in groups for p in g["params"]]
     assert len(found) == len(set(found))
     assert set(found) == {id(p) for p in task.parameters()}
-    encoder = {id(p) for p in task.model.encoder.parameters()}
+    encoder = {id(p) for p in task.model.backbone.parameters()}
     assert all(g["lr"] == pytest.approx(1e-4 if id(p) in encoder else 1e-3) for g in groups for p in g["params"])
 
 

@@ -40,20 +40,15 @@ class VisionLanguageModel(PreTrainedModel, GenerationMixin):  # type: ignore[no-
         super().__init__(config)
         vision = config.vision_config
         built = encoder or create_model(vision.arch, spatial_dims=vision.spatial_dims, in_channels=vision.in_channels, **vision.arch_kwargs)
-        self.encoder = cast(nn.Module, built)
+        self.backbone = built  # by the name that medmodels.load_encoder looks for in artifacts
         self.decoder = decoder if decoder is not None else AutoModelForCausalLM.from_config(config.text_config)  # type: ignore[no-untyped-call]  # transformers leaves it untyped
         self.connector = MLPConnector(built.channels[-1], int(config.text_config.hidden_size))
-        for module in self.encoder.modules():
+        for module in cast(nn.Module, built).modules():
             # Initialised by its own rules or trained; only on the meta device (from_pretrained) are there no weights yet.
             module._is_hf_initialized = not any(p.is_meta for p in module.parameters())  # type: ignore[assignment]
         self.post_init()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
         # Image tokens are read, never written.
         self.generation_config.suppress_tokens = [config.image_token_id]
-
-    @property
-    def backbone(self) -> Backbone:
-        """The encoder."""
-        return cast(Backbone, self.encoder)
 
     def get_input_embeddings(self) -> nn.Module:
         """The decoder's table of token embeddings."""

@@ -84,7 +84,7 @@ class ReportTask(nn.Module):
         self.config = config
         self.data_fingerprint = data_fingerprint
         if config.encoder_lr_scale == 0:
-            model.encoder.requires_grad_(False)
+            cast(nn.Module, model.backbone).requires_grad_(False)
         if not config.train_decoder:
             model.decoder.requires_grad_(False)
 
@@ -146,7 +146,7 @@ class ReportTask(nn.Module):
     def param_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
         """Groups for the optimiser: encoder and the rest, each with and without decay (vectors and embeddings have none)."""
         embeddings = {id(p) for p in self.model.get_input_embeddings().parameters()}
-        encoder = {id(p) for p in self.model.encoder.parameters()}
+        encoder = {id(p) for p in cast(nn.Module, self.model.backbone).parameters()}
         groups: list[dict[str, Any]] = []
         for in_encoder, scale in ((True, self.config.encoder_lr_scale), (False, 1.0)):
             for decays in (True, False):
