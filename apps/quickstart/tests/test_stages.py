@@ -8,9 +8,11 @@ import pytest
 from med_quickstart.stages import Stages, prepare_folder, write_json
 from medrun.cli import UserError
 
+ABOUT = {"source": "here", "recipe": "segmentation"}
+
 
 def run_all(root: Path, ran: list[str], *, a: int = 1, b: int = 1) -> Stages:
-    prepare_folder(root, fresh=False)
+    prepare_folder(root, fresh=False, of=ABOUT)
     stages = Stages(root, total=2)
 
     def work(name: str, value: int):
@@ -43,7 +45,7 @@ def test_a_changed_setting_redoes_the_stage_and_all_after_it(tmp_path, change, a
 
 
 def test_a_stage_that_was_cut_off_keeps_its_folder_and_runs_again(tmp_path):
-    prepare_folder(tmp_path, fresh=False)
+    prepare_folder(tmp_path, fresh=False, of=ABOUT)
 
     def cut(folder: Path) -> dict[str, int]:
         (folder / "half").write_text("x")
@@ -56,7 +58,7 @@ def test_a_stage_that_was_cut_off_keeps_its_folder_and_runs_again(tmp_path):
 
 
 def test_a_stage_of_other_settings_starts_in_an_empty_folder(tmp_path):
-    prepare_folder(tmp_path, fresh=False)
+    prepare_folder(tmp_path, fresh=False, of=ABOUT)
     Stages(tmp_path, 1).run("one", "one", {"v": 1}, lambda folder: {"n": (folder / "old").write_text("x")})
     seen = Stages(tmp_path, 1).run("one", "one", {"v": 2}, lambda folder: {"old": (folder / "old").exists()})
     assert seen == {"old": False}
@@ -74,14 +76,28 @@ def test_a_result_that_was_cut_off_counts_as_absent(tmp_path):
 def test_a_folder_of_other_files_is_not_taken_over(tmp_path):
     (tmp_path / "thesis.docx").write_text("x")
     with pytest.raises(UserError, match=r"holds other files \(thesis\.docx\); choose an empty run folder with out=DIR"):
-        prepare_folder(tmp_path, fresh=True)
+        prepare_folder(tmp_path, fresh=True, of=ABOUT)
     assert (tmp_path / "thesis.docx").exists()
 
 
 def test_fresh_empties_an_earlier_run(tmp_path):
     run_all(tmp_path, [])
-    prepare_folder(tmp_path, fresh=True)
+    prepare_folder(tmp_path, fresh=True, of=ABOUT)
     assert {p.name for p in tmp_path.iterdir()} == {"stages"}
+
+
+def test_a_run_about_another_source_is_not_overwritten_unless_asked(tmp_path):
+    run_all(tmp_path, [])
+    with pytest.raises(UserError, match=r"holds a run about source here, recipe segmentation, this one is about source there"):
+        prepare_folder(tmp_path, fresh=False, of={**ABOUT, "source": "there"})
+    assert (tmp_path / "first").exists()
+    prepare_folder(tmp_path, fresh=True, of={**ABOUT, "source": "there"})
+    assert not (tmp_path / "first").exists()
+
+
+def test_a_run_that_finished_nothing_gives_its_folder_to_the_next(tmp_path):
+    prepare_folder(tmp_path, fresh=False, of=ABOUT)
+    prepare_folder(tmp_path, fresh=False, of={**ABOUT, "source": "there"})
 
 
 def test_json_of_nan_is_refused_and_leaves_the_old_file(tmp_path):

@@ -77,7 +77,7 @@ class QuickstartConfig:
     recipe: SegmentationRecipe | FilmRecipe = choice(
         {"segmentation": SegmentationRecipe, "xray_classification": FilmRecipe}, "segmentation", "what to learn"
     )
-    out: Path = option(Path("runs/quickstart"), "run folder; the same folder goes on where it was stopped")
+    out: Path | None = option(None, "run folder; null: runs/quickstart-SOURCE. The same folder goes on where it was stopped")
     seed: int = option(0, "every random draw follows from it")
     fresh: bool = option(False, "throw away what the run folder holds and start anew")
     test_share: float = option(0.2, "share of patients held out for the final figures")
@@ -93,3 +93,16 @@ class QuickstartConfig:
             raise ValueError(
                 f"test_share and val_share must be positive and leave something to train on, got {self.test_share} and {self.val_share}"
             )
+        if self.out is None:
+            object.__setattr__(self, "out", Path("runs") / f"quickstart-{self.source_name}")
+
+    @property
+    def source_name(self) -> str:
+        """What the images are called in names of folders and runs."""
+        return "phantom" if isinstance(self.source, PhantomSource) else self.source.path.resolve().name
+
+    @property
+    def root(self) -> Path:
+        """The run folder, absolute."""
+        assert self.out is not None  # __post_init__ saw to it
+        return self.out.resolve()

@@ -30,16 +30,16 @@ def run(config: QuickstartConfig) -> Path:
         sources.check_source(config.source.path)
     if isinstance(config.recipe, FilmRecipe) and isinstance(config.source, PhantomSource):
         raise UserError("recipe=xray_classification needs films: add source=folder source.path=DIR")
-    root = config.out.resolve()
-    prepare_folder(root, fresh=config.fresh)
+    root = config.root
     films = isinstance(config.recipe, FilmRecipe)
+    where = "phantom patients" if isinstance(config.source, PhantomSource) else str(config.source.path.resolve())
+    prepare_folder(root, fresh=config.fresh, of={"source": where, "recipe": "films" if films else "segmentation"})
     stages = Stages(root, total=9 if films else 10 + isinstance(config.source, PhantomSource))
     with ExitStack() as stack:
 
         @cache
         def tracker() -> Any:
-            name = "phantom" if isinstance(config.source, PhantomSource) else config.source.path.resolve().name
-            return stack.enter_context(open_tracker(config.tracker, root, project="med-quickstart", run=name))
+            return stack.enter_context(open_tracker(config.tracker, root, project="med-quickstart", run=config.source_name))
 
         data = _films(config, stages) if films else _volumes(config, stages)
         return _learn_and_deliver(config, stages, data, tracker)

@@ -65,22 +65,34 @@ class Stages:
         return result
 
 
-def prepare_folder(root: Path, *, fresh: bool) -> None:
+def prepare_folder(root: Path, *, fresh: bool, of: Mapping[str, Any]) -> None:
     """Make the run folder; with `fresh`, empty an earlier run of this command first.
 
+    Args:
+        root: the run folder.
+        fresh: throw away what an earlier run left.
+        of: what the run is about; a folder that holds a run about something else is not taken over.
+
     Raises:
-        UserError: where the folder holds something that is not a run of this command.
+        UserError: where the folder holds something that is not a run of this command, or a run about something else.
     """
     if root.exists() and not root.is_dir():
         raise UserError(f"{root} is a file; choose another run folder with out=DIR")
     foreign = [p.name for p in root.iterdir()] if root.is_dir() else []
     if foreign and not (root / "stages").is_dir() and set(foreign) - {"config.yaml"}:
         raise UserError(f"{root} holds other files ({', '.join(sorted(foreign)[:3])}); choose an empty run folder with out=DIR")
+    about, before = root / "stages" / "about.json", _read(root / "stages" / "about.json")
+    finished = set(about.parent.glob("*.json")) - {about}
+    if finished and before is not None and before != dict(of) and not fresh:
+        was, now = (", ".join(f"{k} {v}" for k, v in found.items()) for found in (before, of))
+        raise UserError(
+            f"{root} holds a run about {was}, this one is about {now}; choose another folder with out=DIR, or add fresh=true to replace it"
+        )
     if fresh and root.is_dir():
         for entry in root.iterdir():
             if entry.name != "config.yaml":
                 _remove(entry)
-    (root / "stages").mkdir(parents=True, exist_ok=True)
+    write_json(about, dict(of))
 
 
 def write_json(path: Path, data: Any) -> None:
