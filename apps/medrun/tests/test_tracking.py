@@ -87,6 +87,8 @@ def offline_session(tiny: ModuleType, out: Path) -> dict[str, set[str]]:
     return found
 
 
+@pytest.mark.timeout(120)
+@pytest.mark.filterwarnings("ignore")  # ClearML's own, on parsing its file
 def test_with_a_dead_server_figures_go_to_an_offline_session(
     tiny: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

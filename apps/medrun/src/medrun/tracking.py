@@ -138,7 +138,7 @@ class ClearML(GeneralTracker):  # type: ignore[misc]  # accelerate ships no type
             self.session = folder.with_suffix(".zip")
             if self.session.is_file() and folder.is_dir():
                 shutil.rmtree(folder)
-            task.set_offline(False)
+            # Never set_offline(False) here: that calls the configured server at once, and a dead one holds it for many minutes.
 
 
 @dataclass(frozen=True)
