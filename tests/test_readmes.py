@@ -1,4 +1,4 @@
-"""The first Python example of each README runs as a reader would run it: pasted, in an empty folder, offline."""
+"""The first Python example of each README, and all of the front page, run as a reader would run them: pasted, in an empty folder, offline."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-READMES = sorted([ROOT / "README.md", *ROOT.glob("packages/*/README.md")])
+READMES = sorted([*ROOT.glob("packages/*/README.md"), *ROOT.glob("apps/*/README.md")])
 
 
 def python_blocks(text: str) -> list[str]:
@@ -25,9 +25,11 @@ def run_alone(code: str, folder: Path) -> str:
     return run.stdout
 
 
-@pytest.mark.parametrize("readme", READMES[1:] if READMES[0] == ROOT / "README.md" else READMES, ids=lambda p: p.parent.name)
-def test_the_example_of_a_package_runs_and_prints(readme: Path, tmp_path: Path):
+@pytest.mark.parametrize("readme", READMES, ids=lambda p: p.parent.name)
+def test_the_example_of_a_member_runs_and_prints(readme: Path, tmp_path: Path):
     blocks = python_blocks(readme.read_text())
+    if readme.parent.parent.name == "apps" and not blocks:
+        pytest.skip("a command without a Python example; tests/test_commands.py runs its commands")
     assert blocks, f"{readme.parent.name}/README.md has no example"
     assert run_alone(blocks[0], tmp_path).strip()
 

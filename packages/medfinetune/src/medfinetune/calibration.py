@@ -5,6 +5,9 @@ import math
 import torch
 from torch import Tensor
 
+SMALLEST_SCALE = 0.05
+"""Where the likelihood's scale is smaller or negative (the logits say nothing, or the contrary), probabilities come close to the base rate and keep the order."""
+
 _STEPS = 100
 _TOLERANCE = 1e-10
 
@@ -49,10 +52,8 @@ def platt_notes(logits: Tensor, labels: Tensor, names: tuple[str, ...]) -> tuple
     for k, name in enumerate(names):
         if _one_sided(labels[:, k]):
             notes.append(f"{name}: no case of one class among those known; left uncalibrated, add such cases")
-        elif scale[k] <= 0:
-            notes.append(
-                f"{name}: higher logits mean fewer positives (scale {float(scale[k]):.3g}); the network has not learned this label"
-            )
+        elif scale[k] <= SMALLEST_SCALE:
+            notes.append(f"{name}: higher logits do not mean more positives on the held-out cases; the network has not learned this label")
     return tuple(notes)
 
 
@@ -75,24 +76,32 @@ def _one_sided(y: Tensor) -> bool:
 
 
 def _fit_one(x: Tensor, y: Tensor, strength: float) -> tuple[float, float]:
-    """Damped Newton on a strictly convex function of two parameters."""
+    """Scale and bias of one label."""
     if _one_sided(y):
         return 1.0, 0.0
     known = ~torch.isnan(y)
-    design = torch.stack([x[known], torch.ones_like(x[known])], dim=1)  # (n, 2)
-    target = y[known]
-    identity = torch.tensor([1.0, 0.0], dtype=torch.float64)
-    theta = identity.clone()
+    x, y = x[known], y[known]
+    one = torch.ones_like(x)
+    scale, bias = _logistic(torch.stack([x, one], dim=1), y, torch.zeros_like(x), torch.tensor([1.0, 0.0], dtype=torch.float64), strength)
+    if scale >= SMALLEST_SCALE:
+        return scale, bias
+    (bias,) = _logistic(one.unsqueeze(1), y, SMALLEST_SCALE * x, torch.zeros(1, dtype=torch.float64), strength)
+    return SMALLEST_SCALE, bias
+
+
+def _logistic(design: Tensor, target: Tensor, offset: Tensor, prior: Tensor, strength: float) -> list[float]:
+    """Logistic regression of target (n,) on design (n, P) beside a fixed offset (n,): damped Newton on a strictly convex function."""
+    theta = prior.clone()
 
     def objective(at: Tensor) -> float:
-        z = design @ at
-        return float((torch.nn.functional.softplus(z) - target * z).sum() + strength / 2 * ((at - identity) ** 2).sum())
+        z = design @ at + offset
+        return float((torch.nn.functional.softplus(z) - target * z).sum() + strength / 2 * ((at - prior) ** 2).sum())
 
     value = objective(theta)
     for _ in range(_STEPS):
-        p = torch.sigmoid(design @ theta)
-        gradient = design.T @ (p - target) + strength * (theta - identity)
-        hessian = design.T @ (design * (p * (1 - p)).unsqueeze(1)) + strength * torch.eye(2, dtype=torch.float64)
+        p = torch.sigmoid(design @ theta + offset)
+        gradient = design.T @ (p - target) + strength * (theta - prior)
+        hessian = design.T @ (design * (p * (1 - p)).unsqueeze(1)) + strength * torch.eye(len(prior), dtype=torch.float64)
         step = torch.linalg.solve(hessian, gradient)
         size = 1.0
         # Halve until the value falls: a full Newton step overshoots far from the optimum.
@@ -103,4 +112,4 @@ def _fit_one(x: Tensor, y: Tensor, strength: float) -> tuple[float, float]:
         theta, gain, value = theta - size * step, value - new, new
         if gain < _TOLERANCE * (1 + math.fabs(value)):
             break
-    return float(theta[0]), float(theta[1])
+    return [float(v) for v in theta]
