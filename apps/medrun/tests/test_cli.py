@@ -128,10 +128,11 @@ def test_help_names_every_key_with_its_default(run: Run) -> None:
 
 
 def test_the_composed_config_lies_in_the_run_folder(run: Run, tmp_path: Path) -> None:
-    import yaml
+    from omegaconf import OmegaConf
 
     run("data=x", "source=folder")
-    saved = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    saved = OmegaConf.to_container(OmegaConf.load(tmp_path / "run" / "config.yaml"))
+    assert isinstance(saved, dict)
     assert saved["optimiser"] == {"lr": 0.5}
     assert saved["source"] == {"choice": "folder", "path": "here"}
     assert [p.name for p in (tmp_path / "run").iterdir()] == ["config.yaml"]

@@ -1,4 +1,5 @@
 import json
+import os
 import socket
 import time
 import zipfile
@@ -75,6 +76,8 @@ def offline_session(tiny: ModuleType, out: Path) -> dict[str, set[str]]:
     with open_tracker("clearml", out, "medstack-test", "tiny") as tracker:
         tracker.start()
         tracker.log({"extra/train/figure": np.float32(0.5)}, step=1)
+        # A forked reporter would hold copies of torch's locks and of other threads' pipes; nothing may be forked here.
+        assert not Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
         for name in ("first", "second"):
             tiny.fit_tracked(out / name, name, tracker)
     (session,) = (out / "clearml").rglob("*.zip")

@@ -19,6 +19,23 @@ from medrun.console import say
 from medrun.cpu import is_main_process
 from medrun.errors import TrackerError
 
+# What ClearML would hook: it patches these libraries to upload models and plots by itself.
+_FRAMEWORKS = (
+    "catboost",
+    "fastai",
+    "gradio",
+    "hydra",
+    "joblib",
+    "lightgbm",
+    "matplotlib",
+    "megengine",
+    "pytorch",
+    "scikit",
+    "tensorboard",
+    "tensorflow",
+    "tfdefines",
+    "xgboost",
+)
 _PACKAGES = {"comet_ml": "comet-ml", "tensorboard": "tensorboard"}
 
 
@@ -98,6 +115,8 @@ class ClearML(GeneralTracker):  # type: ignore[misc]  # accelerate ships no type
         from clearml import Task
         from clearml.utilities.check_updates import CheckPackageUpdates
 
+        # Report from a thread: the process that ClearML would fork holds torch's threads and all memory as they were.
+        setattr(Task, "_report_subprocess_enabled", False)  # noqa: B010 - typed as something else
         CheckPackageUpdates._package_version_checked = True  # it would look on the internet, even offline
         Task.set_offline(bool(reason))
         self.task = Task.init(
@@ -105,7 +124,9 @@ class ClearML(GeneralTracker):  # type: ignore[misc]  # accelerate ships no type
             task_name=self.run,
             reuse_last_task_id=False,
             auto_connect_arg_parser=False,
-            auto_connect_frameworks=False,
+            # A dictionary hooks every framework that it does not name. The repository is not looked at either: ClearML does so from a thread that starts git
+            # while another forks, git's end of the pipe lands in the fork, and `close` waits for minutes. The code's version stands in card and lineage.
+            auto_connect_frameworks=dict.fromkeys(("detect_repository", *_FRAMEWORKS), False),
             auto_connect_streams=False,
             auto_resource_monitoring=False,
         )
