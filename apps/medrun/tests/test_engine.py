@@ -212,13 +212,15 @@ def test_a_signal_saves_and_the_next_run_goes_on(tiny: ModuleType, tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_a_command_that_is_terminated_exits_with_143(tiny: ModuleType, tmp_path: Path) -> None:
-    process = start(tmp_path / "stopped", max_steps=60, slow_s=0.004, checkpoint_every=7)
+@pytest.mark.timeout(200)
+def test_a_command_that_is_terminated_saves_and_exits_with_143_though_clearml_takes_signals_too(tmp_path: Path) -> None:
+    process = start(tmp_path / "stopped", max_steps=60, slow_s=0.004, checkpoint_every=7, tracker="clearml")
     wait_for(tmp_path / "stopped", 7, process)
     process.terminate()
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=120)
     assert process.returncode == 143
     assert "run the same command again" in said
+    assert list((tmp_path / "stopped" / "clearml").rglob("*.zip"))
 
 
 def test_a_broken_checkpoint_is_passed_over(tiny: ModuleType, tmp_path: Path) -> None:

@@ -107,6 +107,8 @@ def test_with_a_dead_server_figures_go_to_an_offline_session(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.filterwarnings("ignore")
 def test_with_nothing_configured_figures_go_to_an_offline_session(
     tiny: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -96,10 +96,12 @@ def fit(
     if config.monitor is not None and validate is None:
         raise ConfigError(f"monitor={config.monitor} needs a validation to take the figure from; give validate or monitor=null")
     with ExitStack() as stack:
-        signals = stack.enter_context(StopSignals())
         live = tracker
         if live is None:
             live = stack.enter_context(open_tracker(config.tracker, config.out, config.project, config.name))
+        if live is not None:
+            live.start()  # now, since ClearML takes the signals to itself when it starts
+        signals = stack.enter_context(StopSignals())
         run = _Run(task, train, validate, config, live, signals)
         stack.callback(run.release)
         result = run.run()
