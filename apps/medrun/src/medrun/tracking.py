@@ -36,23 +36,6 @@ _FRAMEWORKS = (
     "tfdefines",
     "xgboost",
 )
-# What ClearML would hook into or look at by itself; all off. `detect_repository` would send the uncommitted diff, and held a session for 300 s.
-_HOOKS = (
-    *(
-        "detect_repository",
-        "hydra",
-        "tfdefines",
-        "tensorboard",
-        "matplotlib",
-        "pytorch",
-        "tensorflow",
-        "scikit",
-        "joblib",
-        "xgboost",
-        "fastai",
-    ),
-    *("lightgbm", "catboost", "megengine", "gradio", "jsonargparse"),
-)
 _PACKAGES = {"comet_ml": "comet-ml", "tensorboard": "tensorboard"}
 
 
