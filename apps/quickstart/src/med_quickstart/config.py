@@ -12,8 +12,11 @@ class PhantomSource:
     """Synthetic patients, made on the spot."""
 
     patients: int = option(30, "how many synthetic patients to make")
+    spacing_mm: float = option(6.0, "voxel of their CT; coarse, so that two cores train in minutes")
 
     def __post_init__(self) -> None:
+        if not 1 <= self.spacing_mm <= 10:
+            raise ValueError(f"source.spacing_mm must lie between 1 and 10, got {self.spacing_mm}")
         if self.patients < 6:
             raise ValueError(
                 f"source.patients must be at least 6, so that training, validation and test each have some; got {self.patients}"
@@ -36,10 +39,10 @@ class SegmentationRecipe:
 
     model: str = option("resunet_small", "encoder, see medmodels.list_models()")
     classes: tuple[str, ...] = option((), "names of the labels 0, 1, 2, …; empty reads dataset.json, else class_1, class_2, …")
-    pretrain_steps: int = option(60, "optimiser steps without labels; 0 starts from random weights")
+    pretrain_steps: int = option(40, "optimiser steps without labels; 0 starts from random weights")
     steps: int | None = option(None, "optimiser steps with labels; null plans them: few for the phantom, more for real images")
     batch_size: int | None = option(None, "crops a step; null plans it")
-    lr: float = option(2e-3, "peak learning rate")
+    lr: float | None = option(None, "peak learning rate; null plans it")
     patch_size: tuple[int, ...] | None = option(None, "crop in voxels, z,y,x; null plans it from the volumes")
     tolerance_mm: float = option(1.0, "distance at which two surfaces agree, for the normalised surface distance")
 

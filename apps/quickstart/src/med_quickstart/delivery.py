@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from med_quickstart.config import PhantomSource
 from med_quickstart.planning import Plan
 from med_quickstart.sources import make_phantoms
 from med_quickstart.stages import StageResult, write_json
@@ -56,9 +57,9 @@ def register(root: Path, name: str, bundle: Path, *, figures: Mapping[str, Estim
     return {"registry": str(root), "name": name, "version": version.number}
 
 
-def fresh_phantom(bundle: Path, folder: Path, plan: Plan, *, seed: int, index: int) -> StageResult:
+def fresh_phantom(bundle: Path, folder: Path, plan: Plan, source: PhantomSource, *, seed: int) -> StageResult:
     """Run the bundle on the DICOM study of a patient nobody has seen, write a DICOM SEG, read it back and compare it with the truth."""
-    made = make_phantoms(folder / "study", first=index, count=1, seed=seed)
+    made = make_phantoms(folder / "study", first=source.patients, count=1, seed=seed, spacing_mm=source.spacing_mm)
     study = next((Path(made["path"]) / "images").iterdir())
     label = Path(made["path"]) / "labels" / f"{study.name}.nii.gz"
     output = segment_study(Predictor(Bundle.load(bundle)), study, folder / f"{study.name}.seg.dcm", segments_of(plan.classes))

@@ -12,7 +12,7 @@ from med_quickstart.planning import Plan
 from med_quickstart.stages import StageResult
 from medaug import Affine, Compose, Gamma, Noise
 from medeval import evaluate
-from medfinetune import ClassificationTask, SegmentationTask, load_task
+from medfinetune import ClassificationTask, SegmentationConfig, SegmentationTask, load_task
 from medio import Crop, Image, ShardDataset, collate
 from medmodels import create_model, load_encoder, save_artifact
 from medmodels.contracts import Backbone, TrainingTask
@@ -66,7 +66,7 @@ def finetune(plan: Plan, dataset: Path, encoder: Path | None, folder: Path, *, s
         max_steps=plan.steps,
         lr=plan.lr,
         seed=seed,
-        validate_every=max(1, plan.steps // 5),
+        validate_every=max(1, plan.steps // 4),
         checkpoint_every=_every(plan.steps),
         monitor=_MONITOR[plan.task],
         tracker="none" if session is None else "clearml",
@@ -92,7 +92,13 @@ def build_task(plan: Plan, backbone: Backbone, data: ShardDataset) -> TrainingTa
     """The clinical task on an encoder."""
     if plan.task == "classification":
         return ClassificationTask(backbone, labels=plan.classes, preprocessing=plan.preprocessing, data_fingerprint=data.version)
-    return SegmentationTask(backbone, classes=plan.classes, preprocessing=plan.preprocessing, data_fingerprint=data.version)
+    return SegmentationTask(
+        backbone,
+        classes=plan.classes,
+        preprocessing=plan.preprocessing,
+        config=SegmentationConfig(overlap=0.25),
+        data_fingerprint=data.version,
+    )
 
 
 def training_data(

@@ -53,12 +53,12 @@ def _volumes(config: QuickstartConfig, stages: Stages) -> Data:
     recipe, phantom = config.recipe, isinstance(config.source, PhantomSource)
     assert isinstance(recipe, SegmentationRecipe)
     if isinstance(config.source, PhantomSource):
-        count = config.source.patients
+        count, spacing = config.source.patients, config.source.spacing_mm
         made = stages.run(
             "source",
             f"making {count} phantom patients as DICOM",
-            {"patients": count, "seed": config.seed, "medphantom": version("medphantom")},
-            lambda folder: sources.make_phantoms(folder, first=0, count=count, seed=config.seed),
+            {"patients": count, "spacing": spacing, "seed": config.seed, "medphantom": version("medphantom")},
+            lambda folder: sources.make_phantoms(folder, first=0, count=count, seed=config.seed, spacing_mm=spacing),
         )
         root, strict = Path(made["path"]), False
     else:
@@ -66,7 +66,10 @@ def _volumes(config: QuickstartConfig, stages: Stages) -> Data:
     listed = {"root": str(root), "files": hashlib.sha256(json.dumps(sources.listing(root)).encode()).hexdigest()}
     index = stages.run("index", "indexing", listed, lambda folder: sources.index_volumes(root, folder))
     sources.warn_of(index["set_aside"])
-    key = sources.pseudonym_key(stages.root, seed=config.seed, synthetic=phantom)
+
+    def key() -> str:
+        return sources.pseudonym_key(stages.root, seed=config.seed, synthetic=phantom)
+
     clean = stages.run("deidentified", "de-identifying", {}, lambda folder: sources.deidentify_cases(index["cases"], folder, key=key))
     sources.warn_of(clean["set_aside"])
     shares = sources.Shares(config.val_share, config.test_share)
@@ -196,7 +199,7 @@ def _learn_and_deliver(config: QuickstartConfig, stages: Stages, data: Mapping[s
 
 def _study(config: QuickstartConfig, plan: Plan, bundle: Path, data: Mapping[str, Any], folder: Path) -> StageResult:
     if isinstance(config.source, PhantomSource):
-        return delivery.fresh_phantom(bundle, folder, plan, seed=config.seed, index=config.source.patients)
+        return delivery.fresh_phantom(bundle, folder, plan, config.source, seed=config.seed)
     held = ShardDataset(data["dataset"], split="test").sample_ids[0]
     if plan.task == "classification":
         return delivery.held_out_film(bundle, folder, next(film for film in data["cases"] if film["film_id"] == held))

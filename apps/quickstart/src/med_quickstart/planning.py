@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -48,14 +49,14 @@ def plan_segmentation(
     """Plan a segmentation from the shapes and the unit of the training volumes."""
     rows = dataset.table.to_pylist()
     median = np.median([shape_of(row, "image")[1:] for row in rows], axis=0)
-    patch = recipe.patch_size or tuple(int(min(_LARGEST_CROP, max(16, -(-n // 8) * 8))) for n in median)
+    patch = recipe.patch_size or _patch_within_budget([int(n) for n in median])
     unit = rows[0]["unit"]
     intensity = Intensity(kind="window", low=-1000.0, high=600.0) if unit == "HU" else Intensity(kind="zscore")
     steps = recipe.steps or (_PHANTOM_STEPS if phantom else _REAL_STEPS)
     why = {
         "patch_size": "given"
         if recipe.patch_size
-        else f"median volume {[int(n) for n in median]}, rounded up to multiples of 8, at most {_LARGEST_CROP} a side",
+        else f"median volume {[int(n) for n in median]} to multiples of 8, within {_VOXELS} voxels for two cores",
         "intensity": "CT: lung to bone, in HU"
         if unit == "HU"
         else "no calibrated unit: each volume by its own mean and standard deviation",
@@ -75,7 +76,7 @@ def plan_segmentation(
         pretrain_steps=recipe.pretrain_steps,
         steps=steps,
         batch_size=recipe.batch_size or 2,
-        lr=recipe.lr,
+        lr=recipe.lr or (_PHANTOM_LR if phantom else _REAL_LR),
         why=why,
     )
 
@@ -107,6 +108,14 @@ def shape_of(row: dict[str, Any], name: str) -> list[int]:
     return shape
 
 
-_LARGEST_CROP = 64
-_PHANTOM_STEPS = 160
-_REAL_STEPS = 500
+def _patch_within_budget(size: Sequence[int]) -> tuple[int, ...]:
+    """The volume's size rounded up to multiples of 8, its longest side cut until a crop fits the budget."""
+    patch = [max(16, -(-n // 8) * 8) for n in size]
+    while prod(patch) > _VOXELS:
+        patch[patch.index(max(patch))] -= 8
+    return tuple(patch)
+
+
+_VOXELS = 92_000
+_PHANTOM_STEPS, _REAL_STEPS = 200, 500
+_PHANTOM_LR, _REAL_LR = 5e-3, 2e-3

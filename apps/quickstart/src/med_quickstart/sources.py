@@ -2,7 +2,7 @@
 
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,16 @@ from medrun.cli import UserError, progress, say
 
 Rows = list[dict[str, Any]]
 
+_THORAX_MM = (288.0, 336.0, 384.0)  # z, y, x: what a scan of the phantom covers
 
-def make_phantoms(folder: Path, *, first: int, count: int, seed: int) -> StageResult:
+
+def make_phantoms(folder: Path, *, first: int, count: int, seed: int, spacing_mm: float) -> StageResult:
     """Write synthetic patients as `images/CASE/*.dcm` with `labels/CASE.nii.gz`: the layout of any folder of volumes."""
     classes: Sequence[str] = ()
+    depth, height, width = (round(extent / spacing_mm) for extent in _THORAX_MM)
     with progress(count, "phantom patients") as advance:
         for index in range(first, first + count):
-            patient = make_patient(seed, index)
+            patient = make_patient(seed, index, spacing_mm=(spacing_mm, spacing_mm, spacing_mm), shape=(depth, height, width))
             classes = patient.classes
             images = folder / "images" / patient.patient_id
             if not images.is_dir():
@@ -71,7 +74,7 @@ def index_volumes(root: Path, folder: Path) -> StageResult:
     return {"cases": cases, "classes": [found.class_names[i] for i in sorted(found.class_names)], "set_aside": set_aside}
 
 
-def deidentify_cases(cases: Rows, folder: Path, *, key: str) -> StageResult:
+def deidentify_cases(cases: Rows, folder: Path, *, key: Callable[[], str]) -> StageResult:
     """De-identify the DICOM cases; NIfTI carries no header of the patient's and passes through."""
     set_aside: Rows = []
     kept: Rows = []
@@ -82,7 +85,7 @@ def deidentify_cases(cases: Rows, folder: Path, *, key: str) -> StageResult:
                 advance()
                 continue
             files = sorted(p for p in Path(case["image"]).rglob("*") if p.is_file())
-            report = deidentify_files(files, folder / case["case_id"], Policy(key=key))
+            report = deidentify_files(files, folder / case["case_id"], Policy(key=key()))
             set_aside += [{"item": q.item, "reason": q.reason} for q in report.quarantined]
             if report.written:
                 row = scan(folder / case["case_id"]).to_pylist()[0]
