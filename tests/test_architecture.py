@@ -55,6 +55,13 @@ def test_a_member_carries_what_a_distribution_needs(member: Path):
     assert (folder / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
 
 
+@pytest.mark.parametrize("member", MEMBERS, ids=NAMES)
+def test_a_members_test_group_holds_what_the_shared_settings_need(member: Path):
+    # pytest's settings name a timeout and the root conftest imports hypothesis: without them a member's tests do not even start alone.
+    group = tomllib.loads(member.read_text())["dependency-groups"]["test"]
+    assert {"pytest", "pytest-timeout", "hypothesis"} <= {distribution(line) for line in group}
+
+
 def imported(folder: Path) -> set[str]:
     """Top-level modules that the sources import, wherever the import stands."""
     found: set[str] = set()
