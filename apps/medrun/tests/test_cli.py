@@ -82,6 +82,14 @@ def test_values_come_with_their_types(run: Run) -> None:
     assert isinstance(config.size, tuple)
 
 
+def test_a_group_of_one_command_is_no_group_of_the_next(run: Run) -> None:
+    from hydra.core.config_store import ConfigStore
+
+    before = dict(ConfigStore.instance().repo)
+    assert run("data=x", "source=folder", "source.path=y")[0] == 0
+    assert ConfigStore.instance().repo == before
+
+
 def test_a_nested_default_of_the_outer_class_wins(run: Run) -> None:
     assert run("data=x")[1][0].optimiser.lr == 0.5
 

@@ -23,7 +23,8 @@ def test_the_identity_network_gives_the_image_back(dims, sizes, patch, overlap, 
         return windows
 
     blended = sliding_window(identity, image, patch_size=patch[:dims], overlap=overlap, batch_size=batch_size)
-    assert (blended - image).abs().max() < 1e-5
+    # float32: up to a hundred windows are summed with weights and divided by the sum of the weights
+    assert (blended - image).abs().max() < 1e-4
     assert all(n == batch_size for n in seen[:-1])
     assert 1 <= seen[-1] <= batch_size
 

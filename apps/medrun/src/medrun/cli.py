@@ -108,6 +108,8 @@ def compose(config_class: type[C], name: str, overrides: Sequence[str]) -> C:
     keys = keys_of(config_class)
     chosen = _check_keys(keys, overrides)
     store, root = ConfigStore.instance(), name.replace("-", "_")
+    # Hydra's store is one for the process: what one command calls a group (task=…) must not become a group of the next.
+    before = dict(store.repo)
     store.store(name=root, node=structured(config_class))
     for item in config_class.__dataclass_fields__.values():  # type: ignore[attr-defined]
         for option_name, kind in item.metadata.get("choices", {}).items():
@@ -123,6 +125,8 @@ def compose(config_class: type[C], name: str, overrides: Sequence[str]) -> C:
         values = OmegaConf.to_container(composed, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_reason(error, overrides)) from error
+    finally:
+        store.repo = before
     assert isinstance(values, dict)
     return build(config_class, {str(k): v for k, v in values.items()}, chosen)
 
