@@ -4,7 +4,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from medio import ShardDataset
-from medio.shard_index import read_index
+from medio.shards.index import read_index
 
 
 @dataclass(frozen=True)

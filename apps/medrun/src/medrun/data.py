@@ -8,8 +8,8 @@ from typing import Any, Protocol, cast
 import numpy as np
 import torch
 
-from medio.loader import make_loader
-from medio.sampler import Draw, Sampler
+from medio.loading.loader import make_loader
+from medio.loading.sampler import Draw, Sampler
 from medmodels.contracts import Batch
 from medmodels.preprocessing import Preprocessing
 

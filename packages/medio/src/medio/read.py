@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from medio.dicom import read_dicom
+from medio.dicom.films import read_raster, write_png
+from medio.dicom.volume import read_dicom
 from medio.errors import GeometryError, MissingFileError, UnsupportedError
-from medio.films import read_raster, write_png
+from medio.formats.nifti import read_nifti, write_nifti
 from medio.image import Image
-from medio.nifti import read_nifti, write_nifti
 
 _RASTER = frozenset({".png", ".jpg", ".jpeg"})
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from medio.archive.scan import Series, series
 from medio.errors import MissingFileError
 from medio.geometry import reorient, resample
-from medio.index import Series, series
 from medio.read import read
-from medio.shard_sample import ShardSample
-from medio.shards import Quarantined
+from medio.shards.build import Quarantined
+from medio.shards.sample import ShardSample
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from medio.errors import CorruptFileError, GeometryError, MissingFileError
 from medio.image import Image
 from medio.read import read
 from medio.resizing import resize
-from medio.shard_sample import ShardSample
-from medio.shards import Quarantined
+from medio.shards.build import Quarantined
+from medio.shards.sample import ShardSample
 
 _IMAGE = {".png", ".jpg", ".jpeg"}
 _NOTHING_FOUND = {"no finding", "normal", "none", ""}

@@ -13,8 +13,8 @@ from medio.errors import CorruptFileError, GeometryError, MissingFileError
 from medio.geometry import reorient, resample
 from medio.image import Image
 from medio.read import read
-from medio.shard_sample import ShardSample
-from medio.shards import Quarantined
+from medio.shards.build import Quarantined
+from medio.shards.sample import ShardSample
 
 _NIFTI = (".nii.gz", ".nii")
 

@@ -6,8 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from medio.errors import MissingFileError
-from medio.shards import ShardSample, build_shards
-from medio.verification import verify_shards
+from medio.shards.build import ShardSample, build_shards
+from medio.shards.verification import verify_shards
 
 
 def make(item: int) -> ShardSample:

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medio.crop import Crop
-from medio.dataset import ShardDataset
 from medio.errors import CorruptFileError, MissingFileError, SampleError
-from medio.sampler import Draw
-from medio.shards import ShardSample, build_shards
+from medio.loading.sampler import Draw
+from medio.shards.build import ShardSample, build_shards
+from medio.shards.crop import Crop
+from medio.shards.dataset import ShardDataset
 
 SHAPE = (70, 40, 66)  # more than one chunk of 64 along z and x
 AFFINE = np.array([[0.0, 0, 2, -5], [0, 3, 0, 7], [4, 0, 0, 11], [0, 0, 0, 1]])  # z runs along world z at 4 mm
@@ -226,7 +226,7 @@ def test_a_pickled_dataset_reads_the_same_in_a_fresh_process(root: Path, tmp_pat
     here = int(dataset[Draw(1, (3, 0, "s1", 0))]["image"].astype(np.int64).sum())
     (tmp_path / "dataset.pkl").write_bytes(pickle.dumps(dataset))
     code = (
-        "import pickle, sys; from medio.sampler import Draw; d = pickle.load(open(sys.argv[1], 'rb'));"
+        "import pickle, sys; from medio.loading.sampler import Draw; d = pickle.load(open(sys.argv[1], 'rb'));"
         "print(d[Draw(1, (3, 0, 's1', 0))]['image'].astype('int64').sum())"
     )
     run = subprocess.run([sys.executable, "-c", code, str(tmp_path / "dataset.pkl")], capture_output=True, text=True, check=True)

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medio.crop import Crop
-from medio.dataset import ShardDataset
 from medio.errors import SampleError
-from medio.loader import collate, make_loader
-from medio.sampler import Sampler
-from medio.shards import ShardSample, build_shards
+from medio.loading.loader import collate, make_loader
+from medio.loading.sampler import Sampler
+from medio.shards.build import ShardSample, build_shards
+from medio.shards.crop import Crop
+from medio.shards.dataset import ShardDataset
 
 torch = pytest.importorskip("torch")
 
@@ -113,7 +113,7 @@ def test_an_error_names_the_sample_from_any_worker(root: Path, workers: int) -> 
 
 def test_without_torch_the_error_names_the_extra() -> None:
     code = (
-        "import sys; sys.modules['torch'] = None; from medio.loader import collate, make_loader\n"
+        "import sys; sys.modules['torch'] = None; from medio.loading.loader import collate, make_loader\n"
         "for call in (lambda: collate([{}]), lambda: make_loader(None, None)):\n"
         "    try: call()\n"
         "    except ImportError as error: print(error)"

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from medio.errors import GeometryError
 from medio.keyed import keyed_generator
-from medio.shard_index import STATISTICS
+from medio.shards.index import STATISTICS
 
 Array = npt.NDArray[Any]
 

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from medio.errors import CorruptFileError, GeometryError, MedioError, UnsupportedError
-from medio.fingerprint import fingerprint
-from medio.shard_sample import array_hash, foreground_voxels, image_statistics
-from medio.shards import BuildReport, ShardSample, build_shards
+from medio.shards.build import BuildReport, ShardSample, build_shards
+from medio.shards.fingerprint import fingerprint
+from medio.shards.sample import array_hash, foreground_voxels, image_statistics
 
 AFFINE = np.diag([3.0, 2.0, 1.0, 1.0])
 
@@ -233,7 +233,7 @@ def test_fingerprints_tell_values_apart_that_look_alike() -> None:
 SLOW_BUILD = """
 import sys, time
 import numpy as np
-from medio.shards import ShardSample, build_shards
+from medio.shards.build import ShardSample, build_shards
 
 def make(item):
     if sys.argv[2] == "slow":

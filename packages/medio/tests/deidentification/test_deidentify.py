@@ -14,9 +14,9 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
-from medio.deidentify import AuditEntry, Policy, deidentify
-from medio.deidentify_files import deidentify_files
-from medio.deidentify_rules import KEEP
+from medio.deidentification.dataset import AuditEntry, Policy, deidentify
+from medio.deidentification.files import deidentify_files
+from medio.deidentification.rules import KEEP
 from medio.errors import CorruptFileError, MissingFileError, PrivacyError
 
 POLICY = Policy(key="a secret of 24 letters..")

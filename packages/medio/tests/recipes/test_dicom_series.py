@@ -3,12 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medio.dataset import ShardDataset
+from medio.archive.scan import scan
 from medio.errors import MissingFileError
-from medio.index import scan
 from medio.read import read
 from medio.recipes.dicom_series import SeriesItem, SeriesRecipe, find_series
-from medio.shards import build_shards
+from medio.shards.build import build_shards
+from medio.shards.dataset import ShardDataset
 
 
 def test_a_real_series_is_stored_in_its_own_type_and_place(shared_data: Path, tmp_path: Path) -> None:

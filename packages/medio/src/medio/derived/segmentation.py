@@ -14,12 +14,12 @@ import numpy.typing as npt
 from pydicom import Dataset
 
 from medio.atomic import replacing
+from medio.derived.segmentation_reader import read_labels
+from medio.dicom.instances import Instance, open_series, sound
+from medio.dicom.stack import POSITION_TOLERANCE, Frame, frames_of
 from medio.errors import CorruptFileError, GeometryError, UnsupportedError
 from medio.geometry import index_to_world, world_to_index
 from medio.image import Image
-from medio.instances import Instance, open_series, sound
-from medio.segmentation_reader import read_labels
-from medio.stack import POSITION_TOLERANCE, Frame, frames_of
 
 _TYPE_2 = (
     "PatientName",

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medio.dataset import ShardDataset
 from medio.errors import SampleError
-from medio.sampler import Draw, Sampler
+from medio.loading.sampler import Draw, Sampler
+from medio.shards.dataset import ShardDataset
 
 if TYPE_CHECKING:
     import torch

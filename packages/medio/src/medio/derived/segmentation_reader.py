@@ -13,11 +13,11 @@ import numpy.typing as npt
 from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from medio.dicom.instances import Instance, open_instance, sound
+from medio.dicom.pixels import frames as decode_frames
+from medio.dicom.stack import POSITION_TOLERANCE, SHEAR_TOLERANCE, Frame, frames_of
 from medio.errors import CorruptFileError, GeometryError, UnsupportedError
 from medio.geometry import world_to_index
-from medio.instances import Instance, open_instance, sound
-from medio.pixels import frames as decode_frames
-from medio.stack import POSITION_TOLERANCE, SHEAR_TOLERANCE, Frame, frames_of
 
 _ALIGNED = 0.1
 """Share of a voxel that a frame may lie beside its place in a grid."""

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from pydicom.uid import UID, SecondaryCaptureImageStorage
 
+from medio.dicom.films import FILM_MODALITIES, read_dicom_film
+from medio.dicom.instances import Instance, open_series, sound
+from medio.dicom.pixels import frames, stored_dtype
+from medio.dicom.rescale import rescale_slices
+from medio.dicom.stack import frames_of, order_stack
 from medio.errors import CorruptFileError, GeometryError, UnsupportedError
-from medio.films import FILM_MODALITIES, read_dicom_film
 from medio.image import Image
-from medio.instances import Instance, open_series, sound
-from medio.pixels import frames, stored_dtype
-from medio.rescale import rescale_slices
-from medio.stack import frames_of, order_stack
 
 _CT_CLASSES = frozenset({"1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2"})
 _TEXTS = {

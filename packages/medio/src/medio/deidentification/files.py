@@ -14,10 +14,10 @@ from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset
 
 from medio.atomic import replacing
-from medio.deidentify import AuditEntry, Policy, deidentify, identity
+from medio.deidentification.dataset import AuditEntry, Policy, deidentify, identity
+from medio.dicom.instances import is_dicom
 from medio.errors import CorruptFileError, MedioError, MissingFileError, PrivacyError
-from medio.instances import is_dicom
-from medio.shards import Quarantined
+from medio.shards.build import Quarantined
 
 AUDIT = "audit.parquet"
 _POLICY = "policy.json"

@@ -8,9 +8,9 @@ import blosc2
 import numpy as np
 
 from medio.errors import MedioError
-from medio.shard_index import content_hash, index_metadata, index_paths, local_root, read_index
-from medio.shard_sample import array_hash, array_key
-from medio.shards import Quarantined
+from medio.shards.build import Quarantined
+from medio.shards.index import content_hash, index_metadata, index_paths, local_root, read_index
+from medio.shards.sample import array_hash, array_key
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medio.sampler import Sampler
+from medio.loading.sampler import Sampler
 
 counts = st.integers(1, 23)
 

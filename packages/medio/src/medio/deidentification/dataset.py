@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from medio.deidentify_rules import (
+from medio.deidentification.rules import (
     AGE,
     BODY,
     CODING_SCHEMES,

@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 from pydicom import Dataset
 
+from medio.dicom.instances import SENSELESS, Instance, is_dicom, open_instance, sound
+from medio.dicom.pixels import missing_pixels
 from medio.errors import MedioError, MissingFileError
-from medio.instances import SENSELESS, Instance, is_dicom, open_instance, sound
-from medio.pixels import missing_pixels
 
 _TEXT = {
     "patient_id": "PatientID",

@@ -10,11 +10,11 @@ import numpy.typing as npt
 from pydicom.pixels.processing import apply_modality_lut
 
 from medio.atomic import replacing
+from medio.dicom.instances import Instance
+from medio.dicom.pixels import frames
+from medio.dicom.rescale import rescale_slices
 from medio.errors import CorruptFileError, GeometryError, MissingFileError, UnsupportedError
 from medio.image import Image
-from medio.instances import Instance
-from medio.pixels import frames
-from medio.rescale import rescale_slices
 
 FILM_MODALITIES = frozenset({"CR", "DX", "MG", "RG", "RF", "XA", "IO", "PX", "SC", "OT", "US", "ES", "XC", "OP", "GM", "DG"})
 _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
 
+from medio.dicom.instances import Instance
 from medio.errors import GeometryError
-from medio.instances import Instance
 
 POSITION_TOLERANCE = 0.1
 """How far in mm, or as a share of the slice distance if that is less, a slice may lie from its place in a regular stack: room for rounded headers."""

@@ -16,8 +16,8 @@ from typing import Any, Generic, TypeVar
 import blosc2
 
 from medio.errors import CorruptFileError, MedioError
-from medio.fingerprint import fingerprint as hash_of
-from medio.shard_index import (
+from medio.shards.fingerprint import fingerprint as hash_of
+from medio.shards.index import (
     FORMAT,
     dataset_version,
     index_metadata,
@@ -28,7 +28,7 @@ from medio.shard_index import (
     sync_folder,
     write_index,
 )
-from medio.shard_sample import Array, ShardSample, array_hash, array_key, index_row_of, storable
+from medio.shards.sample import Array, ShardSample, array_hash, array_key, index_row_of, storable
 
 T = TypeVar("T")
 

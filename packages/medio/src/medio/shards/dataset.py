@@ -12,12 +12,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from medio.crop import Crop, pad_to
 from medio.errors import CorruptFileError, MedioError, MissingFileError, SampleError
 from medio.keyed import SampleKey
-from medio.sampler import Draw
-from medio.shard_index import SCHEMA, dataset_version, index_paths, local_root, read_index
-from medio.shard_sample import array_key
+from medio.loading.sampler import Draw
+from medio.shards.crop import Crop, pad_to
+from medio.shards.index import SCHEMA, dataset_version, index_paths, local_root, read_index
+from medio.shards.sample import array_key
 
 Sample = dict[str, Any]
 Array = npt.NDArray[Any]

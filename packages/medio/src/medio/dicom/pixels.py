@@ -16,8 +16,8 @@ from pydicom.encaps import generate_frames
 from pydicom.pixels.processing import apply_color_lut, convert_color_space
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
+from medio.dicom.instances import Instance
 from medio.errors import CorruptFileError, MedioError, UnsupportedError
-from medio.instances import Instance
 
 _NATIVE = frozenset(map(str, (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)))
 _JPEG2000 = tuple(f"1.2.840.10008.1.2.4.{n}" for n in (90, 91, 201, 202, 203))

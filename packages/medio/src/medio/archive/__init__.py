@@ -1,0 +1,1 @@
+"""What an archive holds: its index, series and studies."""

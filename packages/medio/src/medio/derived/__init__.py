@@ -1,0 +1,1 @@
+"""Objects derived from images: segmentations, measurements, maps, captures; out and back in."""

@@ -1,0 +1,1 @@
+"""Read DICOM: headers, pixels, and from slices to volumes."""

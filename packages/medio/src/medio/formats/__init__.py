@@ -1,0 +1,1 @@
+"""Other image formats in and out."""

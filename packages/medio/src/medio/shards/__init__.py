@@ -1,0 +1,1 @@
+"""Training shards: built, read by crop, verified."""
