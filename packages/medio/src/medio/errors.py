@@ -43,3 +43,11 @@ class PrivacyError(MedioError):
 
 class SampleError(MedioError):
     """A sample of a dataset that cannot be read or transformed; `path` is its id."""
+
+
+class PacsError(MedioError):
+    """An archive that cannot be reached, refuses, or answers with a failure; `path` is its address."""
+
+
+class LoaderError(MedioError):
+    """A loader that cannot go on: a worker died, a batch does not come, or shared memory is too small; `path` says which."""
