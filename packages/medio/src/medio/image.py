@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from medio.affines import index_to_world, world_to_index
 from medio.errors import GeometryError
 
 
@@ -50,3 +51,34 @@ class Image:
     def spatial_shape(self) -> tuple[int, ...]:
         """Size along the spatial axes, (D, H, W) or (H, W)."""
         return tuple(self.array.shape[-len(self.spacing) :])
+
+    @property
+    def direction(self) -> npt.NDArray[np.float64]:
+        """Unit vectors along the array axes, (3, 3): column i is where axis i (z, y, x order) runs in LPS.
+
+        Raises:
+            GeometryError: a film, which has no direction in the patient.
+        """
+        affine = self._placed()
+        return np.asarray(affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0), np.float64)
+
+    def world(self, index: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Map array indices (..., 3) in (z, y, x) order, voxel centres at whole numbers, to LPS mm (..., 3) in (x, y, z) order.
+
+        Raises:
+            GeometryError: a film, which has no place in the patient.
+        """
+        return index_to_world(self._placed(), index)
+
+    def index(self, world: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Map LPS mm (..., 3) in (x, y, z) order to array indices (..., 3) in (z, y, x) order; the inverse of `world`.
+
+        Raises:
+            GeometryError: a film, which has no place in the patient.
+        """
+        return world_to_index(self._placed(), world)
+
+    def _placed(self) -> npt.NDArray[np.float64]:
+        if self.affine is None:
+            raise GeometryError(str(self.meta.get("path", "image")), "a film has no place in the patient; lengths come from spacing")
+        return self.affine
