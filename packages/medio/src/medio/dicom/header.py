@@ -240,7 +240,7 @@ class Header:
         return vr
 
     def _creator(self, tag: int) -> str | None:
-        creator = self.get(tag & 0xFFFF0000 | (tag >> 8 & 0xFF))
+        creator = self.get(tag & 0xFFFF0000 | (tag >> 8 & 0xFF)) if tag & 0xFF00 else None
         return creator if isinstance(creator, str) else None
 
     def _holds_items(self, element: Element) -> bool:
