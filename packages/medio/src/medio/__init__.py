@@ -3,12 +3,27 @@
 from medio.archive.scan import Series, scan, series
 from medio.deidentification.dataset import AuditEntry, Policy, deidentify
 from medio.deidentification.files import DeidentifyReport, deidentify_files
-from medio.derived.segmentation import Segment, read_segmentation, write_segmentation
-from medio.errors import CorruptFileError, GeometryError, MedioError, MissingFileError, PrivacyError, SampleError, UnsupportedError
-from medio.geometry import axis_letters, index_to_world, reorient, resample, world_to_index
+from medio.derived.segment import Segment
+from medio.derived.segmentation import write_segmentation
+from medio.derived.segmentation_reader import read_segmentation, read_segmentation_frames
+from medio.derived.source import Equipment, keyed_uids
+from medio.errors import (
+    CorruptFileError,
+    GeometryError,
+    LoaderError,
+    MedioError,
+    MissingFileError,
+    PrivacyError,
+    SampleError,
+    UnsupportedError,
+)
+from medio.geometry import Box, axis_letters, crop, index_to_world, pad, paste_back, reorient, resample, world_to_index
 from medio.image import Image
 from medio.keyed import SampleKey, key_digest, keyed_generator
-from medio.loading.loader import collate, make_loader
+from medio.loading.balance import balance, shape_buckets
+from medio.loading.collation import collate
+from medio.loading.devices import to_device
+from medio.loading.loader import Loader, make_loader
 from medio.loading.sampler import Draw, Sampler
 from medio.read import read, write
 from medio.resizing import resize
@@ -21,13 +36,17 @@ from medio.splits import split_patients
 
 __all__ = [
     "AuditEntry",
+    "Box",
     "BuildReport",
     "CorruptFileError",
     "Crop",
     "DeidentifyReport",
     "Draw",
+    "Equipment",
     "GeometryError",
     "Image",
+    "Loader",
+    "LoaderError",
     "MedioError",
     "MissingFileError",
     "Policy",
@@ -43,22 +62,30 @@ __all__ = [
     "UnsupportedError",
     "VerifyReport",
     "axis_letters",
+    "balance",
     "build_shards",
     "collate",
+    "crop",
     "deidentify",
     "deidentify_files",
     "index_to_world",
     "key_digest",
     "keyed_generator",
+    "keyed_uids",
     "make_loader",
+    "pad",
+    "paste_back",
     "read",
     "read_segmentation",
+    "read_segmentation_frames",
     "reorient",
     "resample",
     "resize",
     "scan",
     "series",
+    "shape_buckets",
     "split_patients",
+    "to_device",
     "verify_shards",
     "world_to_index",
     "write",

@@ -194,13 +194,8 @@ def test_every_value_needs_its_segment_and_numbers_have_no_gaps(source: Path, tm
         Segment(number=1, label="lung", code=("", "SCT", "Lung"))
 
 
-def test_overlapping_fractional_and_foreign_files_are_refused(shared_data: Path) -> None:
+def test_what_is_no_seg_is_refused_and_a_seg_is_no_image(shared_data: Path) -> None:
     files = shared_data / "dicom_decode" / "highdicom" / "data" / "test_files"
-    with pytest.raises(UnsupportedError, match=r"segments 1 and 2 overlap.*segments="):
-        medio.read_segmentation(files / "seg_image_ct_binary_overlap.dcm")
-    assert set(np.unique(medio.read_segmentation(files / "seg_image_ct_binary_overlap.dcm", segments=[2]).array)) == {0, 2}
-    with pytest.raises(UnsupportedError, match="FRACTIONAL"):
-        medio.read_segmentation(files / "seg_image_ct_true_fractional.dcm")
     with pytest.raises(UnsupportedError, match="not a DICOM SEG"):
         medio.read_segmentation(files / "ct_image.dcm")
     with pytest.raises(UnsupportedError, match=r"use medio\.read_segmentation"):

@@ -1,225 +1,268 @@
-"""The frames of a DICOM SEG, decoded and placed.
+"""DICOM SEG in: BINARY, FRACTIONAL and LABELMAP, from any maker.
 
-Source: DICOM PS3.3 C.8.20.2 (segments), PS3.5 8.1.1 (bit packing).
+Source: DICOM PS3.3 C.8.20.2 (segments), C.7.6.16 (functional groups), PS3.5 8.1.1 (bit packing).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from medio.dicom.instances import Instance, open_instance, sound
-from medio.dicom.pixels import frames as decode_frames
-from medio.dicom.stack import POSITION_TOLERANCE, SHEAR_TOLERANCE, Frame, frames_of
+from medio.derived.grid import Grid, Place, check_like, check_patient, grid_of, place_in, upright
+from medio.derived.segment import Segment, read_segment
+from medio.derived.segmentation_frames import Layer, layers_of, tile_places
+from medio.derived.source import dataset_of, open_source, pixel_centre, placed_frames
+from medio.dicom.instances import open_instance, sound
+from medio.dicom.stack import POSITION_TOLERANCE, Frame, frames_of
 from medio.errors import CorruptFileError, GeometryError, UnsupportedError
-from medio.geometry import world_to_index
+from medio.image import Image
 
-_ALIGNED = 0.1
-"""Share of a voxel that a frame may lie beside its place in a grid."""
+Overlap = Literal["error", "stack"]
+KINDS = ("BINARY", "FRACTIONAL", "LABELMAP")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Labels:
-    """The frames of one SEG.
+class Segmentation:
+    """The decoded frames of one SEG.
 
     Attributes:
         path: the file.
         header: its elements before the pixels.
-        descriptions: the items of its SegmentSequence that were asked for.
-        frames: the geometry of each kept frame.
-        planes: (H, W) segment numbers, 0 is background, one a kept frame; of BINARY each plane holds one number.
+        kind: BINARY, FRACTIONAL or LABELMAP.
+        segments: those that were asked for, by number.
+        frames: the geometry of every frame; empty where the frames have no place in the patient (films, slides).
+        layers: the pixels of the frames that hold wanted segments.
     """
 
     path: Path
     header: Dataset
-    descriptions: tuple[Dataset, ...]
+    kind: str
+    segments: tuple[Segment, ...]
     frames: tuple[Frame, ...]
-    planes: tuple[npt.NDArray[Any], ...]
+    layers: tuple[Layer, ...]
 
-    def centroids(self) -> dict[int, tuple[int, npt.NDArray[np.float64]]]:
-        """Count the voxels of each segment and find their mean position in LPS mm."""
-        sums: dict[int, tuple[int, npt.NDArray[np.float64]]] = {}
-        for frame, plane in zip(self.frames, self.planes, strict=True):
-            for number in np.unique(plane[plane > 0]).tolist():
-                rows, columns = np.nonzero(plane == number)
-                along = frame.orientation[:3] * frame.spacing[1] * columns.sum() + frame.orientation[3:] * frame.spacing[0] * rows.sum()
-                count, total = sums.get(number, (0, np.zeros(3)))
-                sums[number] = (count + len(rows), total + frame.position * len(rows) + along)
-        return {number: (count, total / count) for number, (count, total) in sums.items()}
+    @property
+    def identity(self) -> dict[str, str]:
+        """Patient, study, series and frame of reference, empty where not said."""
+        keywords = {
+            "patient_id": "PatientID",
+            "study_instance_uid": "StudyInstanceUID",
+            "series_instance_uid": "SeriesInstanceUID",
+            "frame_of_reference_uid": "FrameOfReferenceUID",
+        }
+        return {key: str(self.header.get(keyword) or "") for key, keyword in keywords.items()}
 
-    def volume(self) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64], tuple[float, float, float]]:
-        """Lay the frames on the regular grid that they span.
+    def centroids(self) -> dict[int, tuple[float, npt.NDArray[np.float64]]]:
+        """Sum the weight of each segment (voxels, or fractions of them) and find its mean position in LPS mm."""
+        sums: dict[int, tuple[float, npt.NDArray[np.float64]]] = {}
+        for layer in self.layers:
+            frame = self.frames[layer.index]
+            for number, plane in layer.split():
+                rows, columns = np.nonzero(plane)
+                weights = plane[rows, columns].astype(np.float64)
+                weight, total = sums.get(number, (0.0, np.zeros(3)))
+                right = frame.orientation[:3] * frame.spacing[1] * (weights @ columns)
+                down = frame.orientation[3:] * frame.spacing[0] * (weights @ rows)
+                sums[number] = (weight + float(weights.sum()), total + frame.position * weights.sum() + right + down)
+        return {number: (weight, total / weight) for number, (weight, total) in sums.items() if weight}
 
-        Returns:
-            (D, H, W) labels, affine of index (z, y, x, 1) to LPS mm, spacing (z, y, x) mm.
+    def lay(self, shape: tuple[int, ...], place: Callable[[Layer], Place], overlap: Overlap) -> npt.NDArray[Any]:
+        """Lay the layers in an array of (D, H, W): labels, or (N, D, H, W) for `stack` and FRACTIONAL.
 
         Raises:
-            GeometryError: they span none.
+            UnsupportedError: segments that overlap where labels are wanted.
+            GeometryError: voxels outside the array.
         """
-        first = self.frames[0]
-        row, column = first.orientation[:3], first.orientation[3:]
-        normal = np.cross(row, column)
-        for frame in self.frames:
-            if not np.allclose(frame.orientation, first.orientation, atol=1e-3) or not np.allclose(frame.spacing, first.spacing, rtol=1e-4):
-                raise GeometryError(
-                    self.path, "its frames lie in planes of different orientation or spacing; read it with like= the source"
-                )
-        positions = np.stack([frame.position for frame in self.frames])
-        depth = (positions - positions[0]) @ normal
-        start, end = positions[depth.argmin()], positions[depth.argmax()]
-        step = self._step(start, end, depth, normal)
-        length = float(np.linalg.norm(step))
-        slices = np.rint((positions - start) @ step / length**2).astype(int)
-        off = np.linalg.norm(positions - start - slices[:, None] * step, axis=1).max()
-        sideways = float(np.linalg.norm(step - (step @ normal) * normal))
-        if off > POSITION_TOLERANCE * min(1.0, length) or sideways > SHEAR_TOLERANCE * length:
+        stacked = overlap == "stack" or self.kind == "FRACTIONAL"
+        channels = {segment.number: channel for channel, segment in enumerate(self.segments)}
+        wide = max(channels, default=0) > 255
+        dtype: type[Any] = np.float32 if self.kind == "FRACTIONAL" else np.uint16 if wide and not stacked else np.uint8
+        out = np.zeros((len(channels), *shape) if stacked else shape, dtype)
+        limits = np.array(shape)[:, None]
+        for layer in self.layers:
+            where = place(layer)
+            for number, plane in layer.split():
+                rows, columns = np.nonzero(plane)
+                index = where.indices(rows, columns)
+                if not len(rows):
+                    continue
+                inside = ((np.array(index) >= 0) & (np.array(index) < limits)).all(axis=0)
+                if not inside.all():
+                    raise GeometryError(
+                        self.path,
+                        f"{np.count_nonzero(~inside)} voxels of segment {number} lie outside the grid of {shape}; pass the whole image that it was drawn on",
+                    )
+                if stacked:
+                    out[channels[number]][index] = plane[rows, columns]
+                    continue
+                before = out[index]
+                clash = np.flatnonzero((before > 0) & (before != number))
+                if len(clash):
+                    raise UnsupportedError(
+                        self.path,
+                        f"segments {before[clash[0]]} and {number} overlap: one label a voxel cannot hold both; "
+                        "read them as a stack with overlap='stack', or one by one with segments=",
+                    )
+                out[index] = number
+        return out
+
+
+def read_segmentation(path: Path, *, like: Image | None = None, segments: Sequence[int] | None = None, overlap: Overlap = "error") -> Image:
+    """Read a DICOM SEG as one label array, or as one mask a segment.
+
+    Args:
+        path: the file.
+        like: an image on whose grid to return the masks, e.g. the source volume, flipped or reordered as you like. Without it the grid spans the stored
+            frames only, since a SEG leaves out empty ones. For a SEG on a film, the film.
+        segments: numbers to read; all by default.
+        overlap: `error` for labels, which cannot hold two segments in one voxel; `stack` for one mask a segment.
+
+    Returns:
+        (D, H, W) uint8 labels (uint16 above 255 segments), 0 is background, with the affine of its frames. With `stack`, (N, D, H, W) uint8, 0 or 1. FRACTIONAL
+        always gives (N, D, H, W) float32 from 0 to 1. A SEG on a film or a whole slide is (H, W) and has no affine. `meta["segments"]` is a tuple of `Segment`
+        in the order of the channels; `meta["segmentation_type"]` is BINARY, FRACTIONAL or LABELMAP, `meta["fractional_type"]` PROBABILITY or OCCUPANCY.
+
+    Raises:
+        GeometryError: frames that form no regular grid, that do not lie on the grid of `like`, or another frame of reference (both UIDs are named).
+        UnsupportedError: segments that overlap, another patient than `like`, or not a SEG.
+        CorruptFileError: a broken file.
+    """
+    path = Path(path)
+    if overlap not in ("error", "stack"):
+        raise ValueError(f"overlap must be 'error' or 'stack', got {overlap!r}")
+    found = decode(path, segments)
+    meta: dict[str, Any] = {
+        "path": str(path),
+        "modality": "SEG",
+        **found.identity,
+        "segments": found.segments,
+        "segmentation_type": found.kind,
+        "fractional_type": str(found.header.get("SegmentationFractionalType") or ""),
+    }
+    if not found.frames:
+        return _read_flat(found, like, overlap, meta)
+    if like is not None:
+        affine = check_like(like, found.identity, path)
+        shape = like.spatial_shape
+        array = found.lay(shape, lambda layer: place_in(found.frames[layer.index], affine, shape, path), overlap)
+        return Image(array, affine.copy(), like.spacing, "", meta)
+    kept = [found.frames[layer.index] for layer in found.layers] or list(found.frames)
+    grid: Grid = grid_of(kept, path)
+    array = found.lay(grid.shape, lambda layer: place_in(found.frames[layer.index], grid.affine, grid.shape, path), overlap)
+    return Image(array, grid.affine, grid.spacing, "", meta)
+
+
+def read_segmentation_frames(
+    path: Path, source: Path | Sequence[Path], *, segments: Sequence[int] | None = None, overlap: Overlap = "error"
+) -> npt.NDArray[Any]:
+    """Read a DICOM SEG on the frames of its source, also where no affine describes them (variable spacing, gaps, gantry tilt).
+
+    Args:
+        path: the file.
+        source: the DICOM files of the series that it was drawn on (or its folder, or one enhanced file).
+        segments: numbers to read; all by default.
+        overlap: as for `read_segmentation`.
+
+    Returns:
+        (D, H, W) labels, or (N, D, H, W) for `stack` and FRACTIONAL; slice i lies on the i-th source frame along the normal, as `write_segmentation` takes it.
+
+    Raises:
+        GeometryError: a frame that lies on no source frame, or another frame of reference.
+        UnsupportedError: segments that overlap, another patient, or not a SEG.
+        CorruptFileError: a broken file.
+    """
+    path = Path(path)
+    found = decode(path, segments)
+    if not found.frames:
+        raise UnsupportedError(path, "is drawn on a film or a slide, not on placed frames; use medio.read_segmentation")
+    opened = open_source(source if isinstance(source, Path) else [Path(p) for p in source], path, "a DICOM SEG")
+    frames = placed_frames(opened, path, "a DICOM SEG")
+    first = opened.headers[0]
+    if str(first.PatientID or "") and found.identity["patient_id"] and str(first.PatientID) != found.identity["patient_id"]:
+        raise UnsupportedError(
+            path,
+            f"belongs to another patient (study {found.identity['study_instance_uid']}) than its source (study {first.StudyInstanceUID})",
+        )
+    there = str(first.FrameOfReferenceUID)
+    if found.identity["frame_of_reference_uid"] not in ("", there):
+        raise GeometryError(
+            path, f"lies in another FrameOfReferenceUID ({found.identity['frame_of_reference_uid']}) than its source ({there})"
+        )
+    normal = np.cross(frames[0].orientation[:3], frames[0].orientation[3:])
+    depths = np.array([frame.position @ normal for frame in frames])
+
+    def place(layer: Layer) -> Place:
+        frame = found.frames[layer.index]
+        z = int(np.abs(depths - frame.position @ normal).argmin())
+        here, that = frame.size, frames[z]
+        ends = ((0, 0), (0, here[1] - 1), (here[0] - 1, 0))
+        off = max(float(np.linalg.norm(pixel_centre(frame, *end) - pixel_centre(that, *end))) for end in ends)
+        if here != that.size or off > POSITION_TOLERANCE * min(1.0, *that.spacing):
             raise GeometryError(
-                self.path, f"its frames are not evenly stacked (up to {off:.2f} mm off): no single affine is right; read frame by frame"
+                path, f"{frame.name} lies {off:.2f} mm off the nearest source frame {that.name}; pass the series it was drawn on"
             )
-        affine = np.eye(4)
-        affine[:3, 0], affine[:3, 1], affine[:3, 2], affine[:3, 3] = step, column * first.spacing[0], row * first.spacing[1], start
-        array = np.zeros((int(slices.max()) + 1, *self.planes[0].shape), self._dtype())
-        for z, plane in zip(slices, self.planes, strict=True):
-            self._lay(array[z], plane)
-        return array, affine, (length, *first.spacing)
+        return upright(z)
 
-    def volume_like(self, affine: npt.NDArray[np.float64], shape: tuple[int, ...]) -> npt.NDArray[Any]:
-        """Lay the frames on a given grid: (D, H, W) labels.
-
-        Raises:
-            GeometryError: a frame does not lie on the grid.
-        """
-        array = np.zeros(shape, self._dtype())
-        for frame, plane in zip(self.frames, self.planes, strict=True):
-            height, width = plane.shape
-            last = (
-                frame.position
-                + frame.orientation[:3] * frame.spacing[1] * (width - 1)
-                + frame.orientation[3:] * frame.spacing[0] * (height - 1)
-            )
-            exact = world_to_index(affine, np.stack([frame.position, last]))
-            (z, y, x), end = np.rint(exact[0]).astype(int), np.rint(exact[1]).astype(int)
-            on_grid = np.abs(exact - np.rint(exact)).max() <= _ALIGNED and (end - [z, y, x] == [0, height - 1, width - 1]).all()
-            inside = 0 <= z < shape[0] and y >= 0 and x >= 0 and end[1] < shape[1] and end[2] < shape[2]
-            if not (on_grid and inside):
-                raise GeometryError(
-                    self.path,
-                    f"{frame.name} does not lie on the grid of `like` (its corners are at index {exact.round(2).tolist()} of {shape}); "
-                    "read it without like= and resample(..., like=..., order=0)",
-                )
-            self._lay(array[z, y : y + height, x : x + width], plane)
-        return array
-
-    def _step(
-        self,
-        start: npt.NDArray[np.float64],
-        end: npt.NDArray[np.float64],
-        depth: npt.NDArray[np.float64],
-        normal: npt.NDArray[np.float64],
-    ) -> npt.NDArray[np.float64]:
-        gaps = np.diff(np.unique(depth.round(3)))
-        said = self.frames[0].thickness
-        if not len(gaps):
-            if not said:
-                raise GeometryError(
-                    self.path,
-                    "a single plane without SpacingBetweenSlices or SliceThickness has no third spacing; read it with like= the source",
-                )
-            return np.asarray(normal * said, np.float64)
-        # The stated distance is that of the source; frames left out make gaps of several of it. Where it does not fit, the smallest gap is the distance.
-        distance = float(gaps.min())
-        if said and abs(round(distance / said) * said - distance) < POSITION_TOLERANCE * min(1.0, said) and round(distance / said) >= 1:
-            distance = said
-        count = max(1, round(float((end - start) @ normal) / distance))
-        return np.asarray((end - start) / count, np.float64)
-
-    def _lay(self, target: npt.NDArray[Any], plane: npt.NDArray[Any]) -> None:
-        clash = (target > 0) & (plane > 0) & (target != plane)
-        if clash.any():
-            a, b = int(target[clash][0]), int(plane[clash][0])
-            raise UnsupportedError(
-                self.path, f"segments {a} and {b} overlap: one label a voxel cannot hold both; read them one by one with segments="
-            )
-        np.maximum(target, plane, out=target)
-
-    def _dtype(self) -> type[np.unsignedinteger[Any]]:
-        return np.uint8 if max((int(item.SegmentNumber) for item in self.descriptions), default=0) < 256 else np.uint16
+    return found.lay((len(frames), *frames[0].size), place, overlap)
 
 
-def read_labels(path: Path, segments: Sequence[int] | None) -> Labels:
+def decode(path: Path, segments: Sequence[int] | None) -> Segmentation:
     """Decode the frames of the asked segments (all for None).
 
     Raises:
-        UnsupportedError: FRACTIONAL, or not a SEG.
+        UnsupportedError: not a SEG, or numbers that it does not hold.
         CorruptFileError: a broken file.
-        GeometryError: frames without a place.
+        GeometryError: frames with half a place.
     """
     instance = open_instance(path)
-    header = instance.header
-    if "SegmentSequence" not in header or "SegmentationType" not in header:
+    header = dataset_of(instance)
+    if not header.get("SegmentSequence") or "SegmentationType" not in header:
         raise UnsupportedError(path, "not a DICOM SEG; read images with medio.read")
     with sound(path):
         kind = str(header.SegmentationType)
-        if kind not in ("BINARY", "LABELMAP"):
-            raise UnsupportedError(path, f"a {kind} segmentation is not read as labels; threshold it to BINARY first")
-        numbers = {int(item.SegmentNumber) for item in header.SegmentSequence}
-        wanted = numbers if segments is None else set(segments)
-        if wanted - numbers:
-            raise UnsupportedError(path, f"holds segments {sorted(numbers)}, not {sorted(wanted - numbers)}; choose among them")
-        geometry = frames_of(instance)
-        if not geometry:
+        if kind not in KINDS:
+            raise UnsupportedError(path, f"a {kind} segmentation is not read; {', '.join(KINDS)} are")
+        described = {int(item.SegmentNumber): item for item in header.SegmentSequence}
+        wanted = sorted(described if segments is None else set(segments))
+        absent = [number for number in wanted if number not in described]
+        if absent:
+            raise UnsupportedError(path, f"holds segments {sorted(described)}, not {absent}; choose among them")
+        wanted = [number for number in wanted if number != 0]  # 0: the background of a LABELMAP
+        flat = not _is_placed(header)
+        frames = () if flat else tuple(frames_of(instance))
+        if (not flat and not frames) or int(header.get("NumberOfFrames") or 0) < 1:
             raise CorruptFileError(path, "holds no frame; write it again")
-        planes = list(_binary(instance, geometry) if kind == "BINARY" else _labelmap(instance, wanted))
-        kept = [i for i, plane in enumerate(planes) if kind == "LABELMAP" or _number(instance, i) in wanted]
-    descriptions = tuple(
-        item for item in header.SegmentSequence if int(item.SegmentNumber) in wanted - {0}
-    )  # 0: the background of a LABELMAP
-    chosen = kept or list(range(len(planes)))
-    blank = [plane if kept else np.zeros_like(plane) for plane in planes]
-    return Labels(path, header, descriptions, tuple(geometry[i] for i in chosen), tuple(blank[i] for i in chosen))
+        layers = tuple(layer for layer in layers_of(instance, header, kind) if layer.keep(wanted))
+        chosen = tuple(read_segment(described[number]) for number in wanted)
+    return Segmentation(path, header, kind, chosen, frames, layers)
 
 
-def _binary(instance: Instance, geometry: Sequence[Frame]) -> Iterator[npt.NDArray[Any]]:
-    header = instance.header
-    rows, columns, count = int(header.Rows), int(header.Columns), len(geometry)
-    if int(header.BitsAllocated) != 1:
-        raise CorruptFileError(instance.path, f"a BINARY segmentation with BitsAllocated {header.BitsAllocated}; write it again")
-    if instance.syntax not in (ExplicitVRLittleEndian, ImplicitVRLittleEndian) or instance.offset is None:
-        raise UnsupportedError(
-            instance.path, f"BINARY frames in transfer syntax {instance.syntax} are not read; transcode to Explicit VR Little Endian"
-        )
-    needed = (rows * columns * count + 7) // 8
-    with instance.path.open("rb") as file:
-        file.seek(instance.offset)
-        data = np.frombuffer(file.read(needed if instance.length is None else min(needed, instance.length)), np.uint8)
-    if len(data) < needed:
-        raise CorruptFileError(
-            instance.path,
-            f"PixelData holds {len(data)} bytes, {count} frames of {rows}x{columns}x1 bit need {needed}; the file is truncated, fetch it again",
-        )
-    for index in range(count):
-        # Frames follow one another without padding: a frame may begin inside a byte.
-        begin = index * rows * columns
-        bits = np.unpackbits(data[begin // 8 : (begin + rows * columns + 7) // 8], bitorder="little")
-        plane = bits[begin % 8 : begin % 8 + rows * columns].reshape(rows, columns)
-        yield plane.astype(np.uint16) * np.uint16(_number(instance, index))
+def _is_placed(header: Dataset) -> bool:
+    groups = [*(header.get("SharedFunctionalGroupsSequence") or [])[:1], *(header.get("PerFrameFunctionalGroupsSequence") or [])[:1]]
+    return any("PlanePositionSequence" in group for group in groups)
 
 
-def _labelmap(instance: Instance, wanted: set[int]) -> Iterator[npt.NDArray[Any]]:
-    for plane in decode_frames(instance):
-        if plane.ndim != 2:
-            raise UnsupportedError(instance.path, "a LABELMAP in colour is not read; write it as MONOCHROME2")
-        yield np.where(np.isin(plane, list(wanted)), plane, 0).astype(np.uint16)
-
-
-def _number(instance: Instance, index: int) -> int:
-    header = instance.header
-    for group in (header.PerFrameFunctionalGroupsSequence[index], *header.get("SharedFunctionalGroupsSequence", [])):
-        if "SegmentIdentificationSequence" in group:
-            return int(group.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
-    raise CorruptFileError(instance.path, f"frame {index + 1} does not say its segment; write it again")
+def _read_flat(found: Segmentation, like: Image | None, overlap: Overlap, meta: dict[str, Any]) -> Image:
+    """Read a SEG on a film or a whole slide: one plane without a place in the patient."""
+    header = found.header
+    places = tile_places(header, found.path)
+    shape = tuple(int(header.get(f"TotalPixelMatrix{side}") or header.get(side)) for side in ("Rows", "Columns"))
+    array = found.lay((1, *shape), lambda layer: places[layer.index], overlap)[..., 0, :, :]
+    if like is not None:
+        check_patient(like, found.identity, found.path)
+        if len(like.spacing) != 2 or like.spatial_shape != shape:
+            raise GeometryError(
+                found.path,
+                f"is drawn on one plane of {shape[0]}x{shape[1]}, `like` has the shape {like.spatial_shape}; pass the film that it was drawn on",
+            )
+        return Image(array, None, like.spacing, "", meta)
+    for group in header.get("SharedFunctionalGroupsSequence") or []:
+        measures = group.get("PixelMeasuresSequence")
+        if measures and measures[0].get("PixelSpacing"):
+            row, column = measures[0].PixelSpacing
+            return Image(array, None, (float(row), float(column)), "", meta)
+    raise GeometryError(found.path, "is drawn on a film and says no PixelSpacing; pass like= the film that it was drawn on")
