@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from medio.errors import SampleError
-from medio.loading.loader import collate, make_loader
+from medio.loading.collation import collate
+from medio.loading.loader import make_loader
 from medio.loading.sampler import Sampler
 from medio.shards.build import ShardSample, build_shards
 from medio.shards.crop import Crop
@@ -113,7 +114,7 @@ def test_an_error_names_the_sample_from_any_worker(root: Path, workers: int) -> 
 
 def test_without_torch_the_error_names_the_extra() -> None:
     code = (
-        "import sys; sys.modules['torch'] = None; from medio.loading.loader import collate, make_loader\n"
+        "import sys; sys.modules['torch'] = None; from medio import collate, make_loader\n"
         "for call in (lambda: collate([{}]), lambda: make_loader(None, None)):\n"
         "    try: call()\n"
         "    except ImportError as error: print(error)"

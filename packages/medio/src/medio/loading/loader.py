@@ -1,176 +1,211 @@
 """From samples to batches of tensors; needs the extra `medio[torch]`."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import sys
+import warnings
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from time import perf_counter
+from typing import Any, Literal, get_args
 
-import numpy as np
+from medio.loading.batches import Batches, Finished, SerialBatches, ThreadBatches
+from medio.loading.collation import Ragged, Sample, need_torch
+from medio.loading.devices import pin
+from medio.loading.making import LoadableDataset, Maker, OnError, SkippedSample
+from medio.loading.processes import ProcessBatches
+from medio.loading.sampler import Sampler
+from medio.loading.stats import LoaderStats
+from medio.loading.torch_queue import QueueBatches
 
-from medio.errors import SampleError
-from medio.loading.sampler import Draw, Sampler
-from medio.shards.dataset import ShardDataset
-
-if TYPE_CHECKING:
-    import torch
-
-Sample = Mapping[str, Any]
-
-_LISTS = ("key", "meta", "statistics", "boxes", "points")
-
-
-def collate(samples: Sequence[Sample]) -> dict[str, Any]:
-    """Make a batch of samples.
-
-    Args:
-        samples: as `ShardDataset` gives them, arrays or tensors.
-
-    Returns:
-        A dict: `image` (B, C, *S), float32 where it was a float and in its stored integer type otherwise (int16 is a quarter of the traffic of a
-        worker's queue; normalise in the dataset's transform to get floats); `mask` (B, *S) int64; `label` (B, K) float32, NaN kept; `spacing`
-        (B, dims) float32; `affine` (B, 4, 4) float64; lists of `key`, `meta`, `statistics`, `boxes` and `points` (tensors (n, 2·dims) and (n, dims)),
-        `report` (str, empty where a sample has none); `prior` a nested batch.
-
-    Raises:
-        ValueError: when shapes differ or a key is missing in some samples; names them.
-        ImportError: without torch; names the extra.
-    """
-    torch = _torch()
-    if not samples:
-        raise ValueError("collate got no samples")
-    ids = [str(s["key"][2]) if "key" in s else f"#{i}" for i, s in enumerate(samples)]
-    batch: dict[str, Any] = {}
-    for name in dict.fromkeys(name for s in samples for name in s):
-        if name == "report":
-            batch[name] = [s.get(name) or "" for s in samples]
-            continue
-        lacking = [i for i, s in zip(ids, samples, strict=True) if name not in s]
-        if lacking:
-            raise ValueError(f"samples {lacking[:8]} of the batch have no {name!r} and others do; choose keys or a split where all agree")
-        values = [s[name] for s in samples]
-        if name in ("boxes", "points"):
-            batch[name] = [torch.as_tensor(v) for v in values]
-        elif name == "prior":
-            batch[name] = _prior(values, ids)
-        elif isinstance(values[0], np.ndarray | torch.Tensor) and name not in _LISTS:
-            batch[name] = _stack(name, values, ids)
-        else:
-            batch[name] = values
-    return batch
+Transport = Literal["auto", "ring", "threads", "queue"]
 
 
 def make_loader(
-    dataset: ShardDataset, sampler: Sampler, *, workers: int = 0, start: int | None = None
-) -> "torch.utils.data.DataLoader[Any]":
-    """Make a `torch.utils.data.DataLoader` over a sampler's batches, without end.
+    dataset: LoadableDataset,
+    sampler: Sampler,
+    *,
+    workers: int = 0,
+    start: int | None = None,
+    transport: Transport = "auto",
+    prefetch: int = 2,
+    pin_memory: bool = False,
+    collate: Callable[[Sequence[Sample]], Any] | None = None,
+    ragged: Ragged = "error",
+    on_error: OnError = "raise",
+    timeout: float | None = 600.0,
+    start_method: Literal["fork", "spawn"] | None = None,
+) -> "Loader":
+    """Make a loader over a sampler's batches, without end.
 
-    Every iteration begins at batch `start` and leaves `sampler.position` alone: a loader asks ahead, so only the trainer knows what was used.
+    Every iteration begins at batch `start` and leaves `sampler.position` alone: a loader asks ahead, so only the trainer knows what was used. The batches
+    are the same for any transport and any number of workers.
+
+    A batch is the caller's for as long as any of its tensors lives; only then is its memory written again. One who keeps batches makes the ring grow, and
+    never sees a batch change. (Tensors up to 64 kB are copies: collecting labels keeps no images.)
+
+    Transports:
+        ring: processes that write into shared memory and send messages of some hundred bytes. The memory has no name: nothing can be left behind, and the
+            size of /dev/shm does not matter. Linux.
+        threads: threads of this process, into a ring as well; for readers that free the GIL. The dataset is read from several threads at once.
+        queue: torch's `DataLoader`, each tensor through its queue and /dev/shm.
+        auto: the ring where there is one, else the queue.
 
     Args:
-        dataset: gives the samples.
+        dataset: gives the samples; its `transform` runs in the worker.
         sampler: says which, with which keys.
-        workers: processes; 0 reads in this one. The batches are the same for any number.
+        workers: processes or threads; 0 reads in the caller's own, between its steps.
         start: number of the first batch; None takes the sampler's position at this call.
+        transport: see above.
+        prefetch: batches ahead, per worker.
+        pin_memory: hand out tensors in pinned memory, copied by a thread one batch ahead, for `to_device` without waiting; needs CUDA.
+        collate: list of samples to anything; None takes `medio.collate`. Runs in the worker.
+        ragged: what `medio.collate` does with differing shapes: `error`, `pad` or `list`.
+        on_error: `raise`, or `skip` to put another sample, chosen by key, in a broken one's place; `quarantined` and a warning tell which.
+        timeout: seconds to wait for one batch before it is an error; None waits for ever.
+        start_method: of processes; None takes the system's (`fork` on Linux shares the dataset's memory with the workers). `spawn` pickles the dataset and
+            wants the caller under `if __name__ == "__main__":`.
 
     Returns:
         The loader; its batches are as `collate` makes them.
 
     Raises:
         ImportError: without torch; names the extra.
-        SampleError: from its iteration, when a sample cannot be read, transformed or collated; names the sample, from any worker.
+        ValueError: for numbers or names that make no sense.
+        SampleError: from its iteration, when a sample cannot be read or transformed; names the sample, and the traceback in the worker is a note of it.
+        LoaderError: from its iteration, when a worker dies, a batch does not come in time, or shared memory is too small.
     """
-    _torch()
-    from torch.utils.data import DataLoader
+    need_torch()
+    if workers < 0 or prefetch < 1 or (timeout is not None and timeout <= 0):
+        raise ValueError(f"need workers >= 0, prefetch >= 1 and timeout > 0 or None, got {workers}, {prefetch} and {timeout}")
+    for name, value, known in (("transport", transport, Transport), ("ragged", ragged, Ragged), ("on_error", on_error, OnError)):
+        if value not in get_args(known):
+            raise ValueError(f"{name} must be one of {', '.join(get_args(known))}, got {value!r}")
+    if transport == "auto":
+        transport = "ring" if sys.platform == "linux" else "queue"
+    first = sampler.position if start is None else start
+    maker = Maker(dataset, sampler, collate, ragged, on_error)
 
-    class BatchLoader(DataLoader[Any]):
-        def __iter__(self) -> Any:
-            for batch in super().__iter__():
-                if isinstance(batch, _Failure):
-                    raise batch.error
-                yield batch
+    def begin() -> Batches:
+        if workers == 0:
+            return SerialBatches(maker, first)
+        if transport == "threads":
+            return ThreadBatches(maker, first, workers, prefetch, timeout)
+        kind = ProcessBatches if transport == "ring" else QueueBatches
+        return kind(maker, first, workers, prefetch, timeout, start_method)
 
-    return BatchLoader(
-        _Samples(dataset),  # type: ignore[arg-type]  # a map-style dataset by duck typing: this class must exist without torch
-        batch_sampler=_Batches(sampler, sampler.position if start is None else start),
-        num_workers=workers,
-        collate_fn=_collate_or_failure,
-        worker_init_fn=_quiet_worker,
-    )
-
-
-class _Failure:
-    """An error on its way from a worker: torch would rebuild it from its text and lose its type."""
-
-    def __init__(self, error: SampleError | ValueError) -> None:
-        self.error = error
+    return Loader(dataset, sampler, begin, workers=workers, pin_memory=pin_memory)
 
 
-class _Samples:
-    """The dataset as a loader sees it: errors are values."""
+class Loader:
+    """Batches of a dataset, without end; see `make_loader`.
 
-    def __init__(self, dataset: ShardDataset) -> None:
+    Each iteration has workers of its own; they end with it: when the iterator is closed or gone, at an error, or when the loader is closed. Use the loader as a
+    context manager to say where that is.
+
+    Attributes:
+        dataset: gives the samples.
+        sampler: says which.
+        stats: counters over all iterations; `print(loader.stats.summary())` tells whether the trainer waits for data.
+        quarantined: broken samples whose places others took (`on_error="skip"`), in the order in which their batches were handed out.
+    """
+
+    def __init__(self, dataset: LoadableDataset, sampler: Sampler, begin: Callable[[], Batches], *, workers: int, pin_memory: bool) -> None:
         self.dataset = dataset
-
-    def __getitem__(self, draw: Draw) -> Any:
-        try:
-            return self.dataset[draw]
-        except SampleError as error:
-            return _Failure(SampleError(error.path, error.reason))
-
-
-class _Batches:
-    """A sampler's batches from one on; iterating does not move the sampler."""
-
-    def __init__(self, sampler: Sampler, start: int) -> None:
         self.sampler = sampler
-        self.start = start
+        self.stats = LoaderStats(workers=workers)
+        self.quarantined: list[SkippedSample] = []
+        self._begin = begin
+        self._pin_memory = pin_memory
+        self._running: weakref.WeakSet[BatchIterator] = weakref.WeakSet()
 
-    def __iter__(self) -> Iterator[list[Draw]]:
-        n = self.start
-        while True:
-            yield self.sampler.batch_at(n)
-            n += 1
+    def __iter__(self) -> "BatchIterator":
+        """Begin at the first batch, with workers of its own."""
+        batches = self._begin()
+        iterator = BatchIterator(PinnedAhead(batches) if self._pin_memory else batches, self.stats, self.quarantined)
+        self._running.add(iterator)
+        return iterator
 
+    def close(self) -> None:
+        """End every iteration and its workers."""
+        for iterator in list(self._running):
+            iterator.close()
 
-def _collate_or_failure(samples: Sequence[Any]) -> Any:
-    for sample in samples:
-        if isinstance(sample, _Failure):
-            return sample
-    try:
-        return collate(samples)
-    except ValueError as error:
-        return _Failure(ValueError(str(error)))
+    def __enter__(self) -> "Loader":
+        return self
 
-
-def _quiet_worker(worker: int) -> None:
-    _torch().set_num_threads(1)
-
-
-def _stack(name: str, values: Sequence[Any], ids: Sequence[str]) -> "torch.Tensor":
-    import torch
-
-    shapes = [tuple(v.shape) for v in values]
-    if len(set(shapes)) > 1:
-        listed = ", ".join(f"{i} {s}" for i, s in list(zip(ids, shapes, strict=True))[:8])
-        raise ValueError(f"{name} differs in shape within a batch: {listed}; cut them alike with Crop(size=...) or use batch_size=1")
-    stacked: torch.Tensor = torch.from_numpy(np.stack(values)) if isinstance(values[0], np.ndarray) else torch.stack(list(values))
-    if name == "mask":
-        return stacked.long()
-    if name == "affine":
-        return stacked.double()
-    return stacked.float() if name in ("label", "spacing") or stacked.is_floating_point() else stacked
+    def __exit__(self, *exc: object) -> None:
+        self.close()
 
 
-def _prior(values: Sequence[Any], ids: Sequence[str]) -> dict[str, Any] | None:
-    if all(value is None for value in values):
-        return None
-    lacking = [i for i, value in zip(ids, values, strict=True) if value is None]
-    if lacking:
-        raise ValueError(f"samples {lacking[:8]} of the batch have no prior and others do; batch them apart")
-    return collate(values)
+class BatchIterator(Iterator[Any]):
+    """One iteration over a loader's batches; over when it is closed or has raised."""
+
+    def __init__(self, batches: Batches, stats: LoaderStats, quarantined: list[SkippedSample]) -> None:
+        self.batches = batches
+        self._stats = stats
+        self._quarantined = quarantined
+        self._end = weakref.finalize(self, batches.close)
+
+    def __next__(self) -> Any:
+        if not self._end.alive:
+            raise StopIteration
+        began = perf_counter()
+        try:
+            got = next(self.batches)
+        except BaseException:
+            # Also Ctrl-C: a message may have been read in half, so there is no going on.
+            self.close()
+            raise
+        self._account(got, began)
+        return got.batch
+
+    def close(self) -> None:
+        """End the workers."""
+        self._end()
+
+    def _account(self, got: Finished, began: float) -> None:
+        stats = self._stats
+        stats.handed_out(began, got.samples)
+        stats.bytes += got.nbytes
+        stats.read_s += got.read_s
+        stats.write_s += got.write_s
+        stats.ring_bytes = self.batches.ring_bytes
+        for skipped in got.skipped:
+            if skipped.sample_id not in {known.sample_id for known in self._quarantined}:
+                message = (
+                    f"{skipped.sample_id} cannot be read ({skipped.reason}); {skipped.stand_in} took its place in batch {skipped.batch}"
+                )
+                warnings.warn(message, stacklevel=3)
+            self._quarantined.append(skipped)
+            stats.skipped += 1
 
 
-def _torch() -> Any:
-    try:
-        import torch
-    except ImportError as error:
-        raise ImportError('batches of tensors need torch: pip install "medio[torch]"') from error
-    return torch
+class PinnedAhead:
+    """Batches copied to pinned memory by a thread, one ahead of the caller."""
+
+    def __init__(self, batches: Batches, copy: Callable[[Any], Any] = pin) -> None:
+        self._batches = batches
+        self._copy = copy
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="medio-pin")
+        self._next: Future[Finished] | None = None
+
+    @property
+    def ring_bytes(self) -> int:
+        """Memory of the ring below."""
+        return self._batches.ring_bytes
+
+    def __next__(self) -> Finished:
+        """Wait for the next batch, and ask for the one after."""
+        waited = self._next or self._thread.submit(self._pinned)
+        got = waited.result()
+        self._next = self._thread.submit(self._pinned)
+        return got
+
+    def close(self) -> None:
+        """Stop the thread and what it reads from."""
+        self._batches.close()
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    def _pinned(self) -> Finished:
+        got = next(self._batches)
+        return got._replace(batch=self._copy(got.batch))
