@@ -161,10 +161,16 @@ def build(
 
 
 @app.command()
-def inspect(dataset: Dataset) -> None:
-    """Say what a dataset of shards holds.
+def inspect(
+    dataset: Dataset,
+    out: Annotated[
+        Path | None, typer.Option(help="HTML page to write: a contact sheet, histograms and the tables. No page where left out.")
+    ] = None,
+    pictures: Annotated[int, typer.Option(min=1, max=400, help="Most pictures on the page.")] = 24,
+) -> None:
+    """Say what a dataset of shards holds, and show it.
 
-    Example: med-ingest inspect shards
+    Example: med-ingest inspect shards --out shards.html
     """
     from med_ingest.summary import summarise
     from medio import ShardDataset
@@ -178,6 +184,10 @@ def inspect(dataset: Dataset) -> None:
     if summary.classes:
         table("mask classes", summary.classes, columns=("class", "samples", "voxels"))
     _say_reasons(Counter(reason for _, reason in shards.quarantined))
+    if out is not None:
+        from med_ingest.page import write_page
+
+        say(f"page: {write_page(shards, summary, out, pictures=pictures)}")
     say(f"version: {shards.version}")
 
 

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from medrun.cpu import is_main_process
 
@@ -63,6 +64,7 @@ def progress(total: int | None, description: str, *, start: int = 0) -> Iterator
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[note]}"),
+            _Rate(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )
@@ -78,6 +80,14 @@ def progress(total: int | None, description: str, *, start: int = 0) -> Iterator
             yield advance
     else:
         yield _Lines(total, description, start)
+
+
+class _Rate(ProgressColumn):
+    """Units a second, as the lines of a log give it."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.3g}/s")
 
 
 def _silent(n: int = 1, note: str = "") -> None:
