@@ -5,19 +5,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from pydicom import Dataset, dcmread
 from pydicom.errors import BytesLengthException
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
+from medio.dicom.header import Header, is_dicom_start, read_header
 from medio.errors import CorruptFileError, MissingFileError
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
 SENSELESS = (ValueError, TypeError, AttributeError, LookupError, OverflowError, NotImplementedError, struct.error, BytesLengthException)
-"""What pydicom raises when it converts a senseless value."""
-_PIXEL_DATA = (0x7FE0, 0x0010)
-_FLOAT_PIXELS = ((0x7FE0, 0x0008), (0x7FE0, 0x0009))
+"""What the conversion of a senseless value raises."""
+_PIXEL_DATA = 0x7FE00010
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,28 +26,35 @@ class Instance:
         path: where it lies.
         header: every element before the pixels.
         syntax: transfer syntax UID.
-        offset: where the first value of PixelData begins in the file; None where the file holds no PixelData, 0 where the dataset is deflated.
-        length: declared bytes of PixelData; None for encapsulated (compressed) frames.
+        offset: where the first value of the pixels begins in the file; None where the file holds none, 0 where the dataset is deflated.
+        length: declared bytes of the pixels; None for encapsulated (compressed) frames, and where the dataset is deflated.
+        size: bytes of the file.
         float_pixels: the pixels are Float or Double Float Pixel Data.
     """
 
     path: Path
-    header: Dataset
+    header: Header
     syntax: str
     offset: int | None
     length: int | None
+    size: int
     float_pixels: bool = False
 
     @property
     def sop_class_uid(self) -> str:
         """SOP class, from the dataset or else from the file meta."""
-        meta = getattr(self.header, "file_meta", {})
-        return str(self.header.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or "")
+        return str(self.header.get("SOPClassUID") or self.header.meta_sop_class_uid)
 
     @property
     def is_image(self) -> bool:
         """Whether the file should hold pixels: a raw-data object, report or presentation state should not."""
-        return self.offset is not None or self.float_pixels or "Rows" in self.header or "Image Storage" in UID(self.sop_class_uid).name
+        return self.offset is not None or "Rows" in self.header or "Image Storage" in UID(self.sop_class_uid).name
+
+    @property
+    def pixel_bytes(self) -> int:
+        """Bytes that the file holds of its pixels: as declared, or up to its end."""
+        held = max(self.size - (self.offset or 0), 0)
+        return held if self.length is None else min(held, self.length)
 
     @property
     def frame_count(self) -> int:
@@ -59,7 +64,7 @@ class Instance:
 
 @contextmanager
 def sound(path: Path) -> Iterator[None]:
-    """Turn what a senseless header value raises when it is converted (pydicom does so on first use) into one error that names the file.
+    """Turn what a senseless header value raises when it is converted (on first use) into one error that names the file.
 
     Raises:
         CorruptFileError: in place of the conversion's error.
@@ -82,14 +87,7 @@ def is_dicom(path: Path) -> bool:
             start = file.read(132)
     except OSError as error:
         raise MissingFileError(path, f"cannot be opened ({error.strerror})") from error
-    if start[128:132] == b"DICM":
-        return True
-    # Without a preamble a dataset starts with its lowest group: file meta (2), command (0) or identification (8), little or big endian.
-    group, element = start[:2], start[2:4]
-    if group in (b"\x08\x00", b"\x02\x00"):
-        little = start[4:6].isalpha() or int.from_bytes(start[4:8], "little") < 128
-        return len(start) > 8 and element[1:] == b"\x00" and little
-    return group == b"\x00\x08" and element[:1] == b"\x00" and start[4:6].isalpha()
+    return is_dicom_start(start)
 
 
 def open_instance(path: Path) -> Instance:
@@ -99,28 +97,12 @@ def open_instance(path: Path) -> Instance:
         MissingFileError: the file cannot be opened.
         CorruptFileError: the file is not DICOM, or its header cannot be parsed.
     """
-    if not is_dicom(path):
-        raise CorruptFileError(path, f"not a DICOM file ({path.stat().st_size} bytes, no DICM mark); fetch it again or exclude it")
-    try:
-        with path.open("rb") as file:
-            header = dcmread(file, stop_before_pixels=True, force=True)
-            position = file.tell()
-            file.seek(position)
-            head = file.read(12)
-    except MemoryError as error:
-        raise CorruptFileError(path, "the header declares more bytes than memory holds; fetch the file again or exclude it") from error
-    except Exception as error:  # pydicom raises whatever a broken element makes it raise
-        raise CorruptFileError(path, f"the header cannot be parsed ({error}); fetch the file again or exclude it") from error
-    syntax = _syntax(header)
-    if syntax == DeflatedExplicitVRLittleEndian:
-        return Instance(path, header, syntax, 0 if "Rows" in header else None, None)
-    order: Literal["little", "big"] = "big" if syntax == ExplicitVRBigEndian else "little"
-    tag = (int.from_bytes(head[0:2], order), int.from_bytes(head[2:4], order))
-    if len(head) < 8 or tag != _PIXEL_DATA:
-        return Instance(path, header, syntax, None, None, float_pixels=tag in _FLOAT_PIXELS)
-    explicit = syntax != ImplicitVRLittleEndian
-    length = int.from_bytes(head[8:12] if explicit else head[4:8], order)
-    return Instance(path, header, syntax, position + (12 if explicit else 8), None if length == 0xFFFFFFFF else length)
+    header = read_header(path)
+    offset, length = header.pixel_offset, header.pixel_length
+    if header.syntax == DeflatedExplicitVRLittleEndian:
+        offset, length = 0 if header.pixel_tag is not None or "Rows" in header else None, None
+    float_pixels = header.pixel_tag is not None and header.pixel_tag != _PIXEL_DATA
+    return Instance(path, header, header.syntax, offset, length, header.size or 0, float_pixels)
 
 
 def open_series(path: Path | Sequence[Path]) -> tuple[list[Instance], tuple[str, ...]]:
@@ -156,14 +138,3 @@ def open_series(path: Path | Sequence[Path]) -> tuple[list[Instance], tuple[str,
     if not images:
         raise MissingFileError(paths[0].parent if len(paths) > 1 else paths[0], "holds no image (no PixelData); point to an image series")
     return images, tuple(others)
-
-
-def _syntax(header: Dataset) -> str:
-    meta = getattr(header, "file_meta", None)
-    named = str(meta.get("TransferSyntaxUID", "")) if meta is not None else ""
-    if named:
-        return named
-    implicit, little = header.original_encoding
-    if implicit:
-        return str(ImplicitVRLittleEndian)
-    return str(ExplicitVRLittleEndian if little else ExplicitVRBigEndian)

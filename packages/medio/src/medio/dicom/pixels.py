@@ -1,99 +1,114 @@
-"""Stored pixel values of a DICOM file, frame by frame.
+"""Stored pixel values of DICOM files, frame by frame or straight into a volume.
 
-Source: DICOM PS3.5 section 8 and annexes A.4, G.
+Source: DICOM PS3.5 section 8 and annexes A.4, D, G.
 """
 
+import os
 import struct
-from collections.abc import Callable, Iterator
-from itertools import islice, pairwise
-from typing import Any
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from types import TracebackType
+from typing import Any, Self, TypeAlias
 
-import imagecodecs
 import numpy as np
 import numpy.typing as npt
-from pydicom import dcmread
-from pydicom.encaps import generate_frames
-from pydicom.pixels.processing import apply_color_lut, convert_color_space
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
+from medio.dicom.decoders import Decoder, decoder_of
+from medio.dicom.encapsulation import Encapsulated, Stretch
+from medio.dicom.inflating import inflate_pixels
 from medio.dicom.instances import Instance
-from medio.errors import CorruptFileError, MedioError, UnsupportedError
+from medio.dicom.layout import BIG_ENDIAN, DEFLATED, NATIVE, RLE, TRUNCATED, Layout, check_described, layout_of, short_of
+from medio.dicom.native import arrange, fill_native, finish, unpack_bits
+from medio.errors import CorruptFileError, GeometryError, MedioError, UnsupportedError
 
-_NATIVE = frozenset(map(str, (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)))
-_JPEG2000 = tuple(f"1.2.840.10008.1.2.4.{n}" for n in (90, 91, 201, 202, 203))
-_LOSSY_JPEG = frozenset({"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"})
-_DECODERS: dict[str, Callable[[bytes], npt.NDArray[Any]]] = {
-    **{f"1.2.840.10008.1.2.4.{n}": imagecodecs.jpeg_decode for n in (50, 51, 57, 70)},
-    **{f"1.2.840.10008.1.2.4.{n}": imagecodecs.jpegls_decode for n in (80, 81)},
-    **dict.fromkeys(_JPEG2000, imagecodecs.jpeg2k_decode),
-}
+AfterFrame: TypeAlias = Callable[[int, npt.NDArray[Any]], None]
+_Job: TypeAlias = tuple[Instance, Layout, list[tuple[int, int]]]
 
 
 def stored_dtype(instance: Instance) -> np.dtype[Any]:
-    """Return the type of the stored values: (u)int8, 16 or 32 by BitsAllocated and PixelRepresentation.
+    """Return the type of a decoded value: (u)int8, 16 or 32 by BitsAllocated and PixelRepresentation, uint8 for one bit, float32 or 64 for Float Pixel Data.
 
     Raises:
         UnsupportedError: other depths.
-        CorruptFileError: bits that contradict each other, or no pixels at all.
+        CorruptFileError: bits that contradict each other, more pixels than the file can hold, or none at all.
     """
-    header = instance.header
-    if instance.float_pixels:
-        raise UnsupportedError(instance.path, "holds Float Pixel Data (a parametric map); only integer pixels are read")
-    if instance.offset is None:
-        raise CorruptFileError(instance.path, "ends before its PixelData; the file is truncated, fetch it again or exclude it")
-    _check_described(instance)
-    allocated, stored = int(header.BitsAllocated), int(header.get("BitsStored") or header.BitsAllocated)
-    if allocated not in (8, 16, 32):
-        raise UnsupportedError(instance.path, f"BitsAllocated is {allocated}; 8, 16 and 32 are read")
-    if not 0 < stored <= allocated:
-        raise CorruptFileError(instance.path, f"BitsStored {stored} does not fit in BitsAllocated {allocated}; exclude the file")
-    return np.dtype(f"{'i' if header.get('PixelRepresentation') else 'u'}{allocated // 8}")
+    return layout_of(instance).dtype
 
 
-def frames(instance: Instance) -> Iterator[npt.NDArray[Any]]:
+def frames(instance: Instance, *, palette: bool = True) -> Iterator[npt.NDArray[Any]]:
     """Decode the frames in stored order, without rescale.
 
+    Args:
+        instance: the file.
+        palette: turn PALETTE COLOR into RGB; False gives the indices.
+
     Yields:
-        (H, W) arrays of `stored_dtype`, sign and high bits set right; for three samples a pixel (H, W, 3) RGB. The caller copies what it keeps.
+        (H, W) arrays of `stored_dtype`, sign and high bits set right; for colour (H, W, 3) RGB. Each is the caller's own.
 
     Raises:
         CorruptFileError: pixels that end early or do not decode.
         UnsupportedError: a transfer syntax that is not read.
     """
-    dtype = stored_dtype(instance)
-    if int(instance.header.get("SamplesPerPixel") or 1) != 1 or instance.header.get("PhotometricInterpretation") == "PALETTE COLOR":
-        yield from _colour(instance)
-    elif instance.syntax in _NATIVE:
-        yield from (_fix_bits(frame, instance) for frame in _native(instance, dtype))
-    elif instance.syntax in _DECODERS or instance.syntax == RLELossless:
-        yield from _encapsulated(instance, dtype)
+    layout = layout_of(instance, palette=palette)
+    with PixelReader(instance, layout) as reader:
+        for index in range(layout.frames):
+            frame = np.empty(layout.shape, layout.dtype)
+            reader.read(index, frame)
+            yield frame
+
+
+def read_frames_into(
+    instances: Sequence[Instance],
+    out: npt.NDArray[Any],
+    places: Sequence[Sequence[int | None]],
+    *,
+    threads: int | None = None,
+    after: AfterFrame | None = None,
+) -> None:
+    """Decode frames straight into their places in one array.
+
+    Args:
+        instances: the files.
+        out: (N, H, W), or (N, H, W, 3) for colour; filled. Its type is that of the frames, or one that holds all their values.
+        places: for each file, the index along N of each of its frames; None leaves a frame out, undecoded.
+        threads: at once; None for as many as there are cores. The decoders and the file reads free the GIL.
+        after: called as `after(n, out[n])` by the decoding thread when a frame is in place, while it is still in the cache.
+
+    Raises:
+        CorruptFileError: pixels that end early or do not decode.
+        GeometryError: a frame of another size than `out`.
+        UnsupportedError: a transfer syntax that is not read, or values that the type of `out` cannot hold.
+    """
+    jobs: list[_Job] = []
+    workers = max(1, threads if threads is not None else _cores())
+    for instance, wanted in zip(instances, places, strict=True):
+        layout = layout_of(instance)
+        _check_fits(layout, out)
+        pairs = [(index, place) for index, place in enumerate(wanted) if place is not None]
+        # A file of many frames is shared out, but one whose frames come out of one stream is not.
+        share = len(pairs) if layout.syntax == DEFLATED else max(1, -(-len(pairs) // (4 * workers)) if len(pairs) > 1 else 1)
+        jobs += [(instance, layout, pairs[i : i + share]) for i in range(0, len(pairs), max(share, 1))]
+
+    def work(job: _Job) -> None:
+        instance, layout, pairs = job
+        with PixelReader(instance, layout) as reader:
+            for index, place in pairs:
+                target = out[place]
+                if target.dtype == layout.dtype:
+                    reader.read(index, target)
+                else:
+                    frame = np.empty(layout.shape, layout.dtype)
+                    reader.read(index, frame)
+                    target[...] = frame
+                if after is not None:
+                    after(place, target)
+
+    if workers == 1 or len(jobs) < 2:
+        for job in jobs:
+            work(job)
     else:
-        raise UnsupportedError(
-            instance.path, f"transfer syntax {instance.syntax} is not read; transcode the file to Explicit VR Little Endian"
-        )
-
-
-def _native(instance: Instance, dtype: np.dtype[Any]) -> Iterator[npt.NDArray[Any]]:
-    header = instance.header
-    rows, columns, count = int(header.Rows), int(header.Columns), instance.frame_count
-    size = rows * columns * dtype.itemsize
-    if instance.syntax == DeflatedExplicitVRLittleEndian:
-        pixels = dcmread(instance.path, force=True).get("PixelData", b"")
-        _check_length(instance, len(pixels), size * count)
-        yield from np.frombuffer(pixels, dtype, rows * columns * count).reshape(count, rows, columns)
-        return
-    stored = dtype.newbyteorder(">") if instance.syntax == ExplicitVRBigEndian else dtype
-    if stored.itemsize == 1 and instance.syntax == ExplicitVRBigEndian and _vr_is_ow(instance):
-        raise UnsupportedError(
-            instance.path, "8-bit pixels in big-endian words are not read; transcode the file to Explicit VR Little Endian"
-        )
-    offset = instance.offset or 0
-    available = min(instance.path.stat().st_size - offset, size * count if instance.length is None else instance.length)
-    _check_length(instance, available, size * count)
-    with instance.path.open("rb") as file:
-        file.seek(offset)
-        for _ in range(count):
-            yield np.fromfile(file, stored, rows * columns).reshape(rows, columns).astype(dtype, copy=False)
+        _share_out(work, jobs, min(workers, len(jobs)))
 
 
 def missing_pixels(instance: Instance) -> str:
@@ -102,140 +117,170 @@ def missing_pixels(instance: Instance) -> str:
     Raises:
         CorruptFileError: pixels whose size is not described.
     """
-    header = instance.header
     if instance.offset is None:
-        image = instance.is_image and not instance.float_pixels
-        return "ends before its PixelData; the file is truncated, fetch it again or exclude it" if image else ""
-    _check_described(instance)
-    if instance.length is None or instance.offset == 0 or instance.syntax not in _NATIVE:
+        return TRUNCATED if instance.is_image else ""
+    check_described(instance)
+    if instance.length is None or instance.syntax not in NATIVE or instance.syntax == DEFLATED:
         return ""
-    samples = int(header.get("SamplesPerPixel") or 1)
-    bits = int(header.Rows) * int(header.Columns) * int(header.BitsAllocated) * instance.frame_count
-    # Chroma at half width takes two samples a pixel instead of three.
-    samples = 2 if str(header.get("PhotometricInterpretation")) == "YBR_FULL_422" else samples
-    return _short(instance, min(instance.path.stat().st_size - instance.offset, instance.length), (bits * samples + 7) // 8)
-
-
-def _check_described(instance: Instance) -> None:
-    for name in ("Rows", "Columns", "BitsAllocated"):
-        if not instance.header.get(name):
-            raise CorruptFileError(instance.path, f"has PixelData but no {name}; fetch it again or exclude it")
-
-
-def _short(instance: Instance, available: int, needed: int) -> str:
-    if available >= needed:
-        return ""
-    header = instance.header
-    frames = f"{instance.frame_count} frames of " if instance.frame_count > 1 else ""
-    return (
-        f"PixelData holds {available} bytes, {frames}{header.Rows}x{header.Columns}x{header.BitsAllocated} bit needs {needed}; "
-        "the file is truncated, fetch it again or exclude it"
-    )
-
-
-def _check_length(instance: Instance, available: int, needed: int) -> None:
-    short = _short(instance, available, needed)
-    if short:
-        raise CorruptFileError(instance.path, short)
-
-
-def _vr_is_ow(instance: Instance) -> bool:
-    with instance.path.open("rb") as file:
-        file.seek((instance.offset or 12) - 8)
-        return file.read(2) == b"OW"
-
-
-def _encapsulated(instance: Instance, dtype: np.dtype[Any]) -> Iterator[npt.NDArray[Any]]:
-    shape = (int(instance.header.Rows), int(instance.header.Columns))
-    decode = _DECODERS.get(instance.syntax)
-    count = 0
-    for count, data in enumerate(_codestreams(instance), 1):
-        try:
-            frame = decode(data) if decode else _decode_rle(data, dtype, shape)
-        except Exception as error:  # each codec has its own errors
-            raise CorruptFileError(
-                instance.path,
-                f"frame {count} of {instance.frame_count} does not decode ({error}); the file is damaged or cut short, fetch it again or exclude it",
-            ) from error
-        if frame.shape != shape:
-            raise CorruptFileError(
-                instance.path,
-                f"frame {count} decodes to {frame.shape}, the header says {shape[0]}x{shape[1]}; fetch the file again or exclude it",
-            )
-        signed = frame.dtype.kind == "i"
-        frame = frame.astype(dtype, copy=False)
-        # A signed JPEG 2000 codestream has carried the sign already; all others give bit patterns.
-        yield frame if signed and dtype.kind == "i" else _fix_bits(frame, instance)
-    if count < instance.frame_count:
-        raise CorruptFileError(
-            instance.path, f"holds {count} of {instance.frame_count} frames; it is truncated, fetch it again or exclude it"
-        )
-
-
-def _codestreams(instance: Instance) -> Iterator[bytes]:
-    with instance.path.open("rb") as file:
-        file.seek(instance.offset or 0)
-        offsets = (instance.header.get("ExtendedOffsetTable"), instance.header.get("ExtendedOffsetTableLengths"))
-        extended = (offsets[0], offsets[1]) if offsets[0] and offsets[1] else None
-        try:
-            streams = generate_frames(file, number_of_frames=instance.frame_count, extended_offsets=extended)
-            yield from islice(streams, instance.frame_count)
-        except (ValueError, EOFError, OSError, struct.error) as error:
-            raise CorruptFileError(instance.path, f"compressed frames end early ({error}); fetch the file again or exclude it") from error
-
-
-def _decode_rle(data: bytes, dtype: np.dtype[Any], shape: tuple[int, int]) -> npt.NDArray[Any]:
-    """Decode the byte planes of one frame, most significant first (PS3.5 G.3); raises ValueError where they do not fit.
-
-    `imagecodecs.dicomrle_decode` is not used: it crashes the process on damaged segment tables.
-    """
-    count, *offsets = struct.unpack_from("<16I", data)
-    starts = [*offsets[:count], len(data)]
-    if count != dtype.itemsize or starts[0] < 64 or any(a >= b for a, b in pairwise(starts)):
-        raise ValueError(f"{count} RLE segments at {starts[:4]} of {len(data)} bytes")
-    size = shape[0] * shape[1]
-    planes = np.empty((size, count), np.uint8)
-    for place, (start, end) in enumerate(pairwise(starts)):
-        plane = imagecodecs.packbits_decode(data[start:end])
-        if len(plane) < size:
-            raise ValueError(f"RLE segment {place + 1} holds {len(plane)} of {size} bytes")
-        planes[:, count - 1 - place] = np.frombuffer(plane, np.uint8, size)
-    return planes.view(dtype.newbyteorder("<")).reshape(shape).astype(dtype, copy=False)
-
-
-def _fix_bits(frame: npt.NDArray[Any], instance: Instance) -> npt.NDArray[Any]:
-    """Drop the bits above HighBit (old files keep overlays there) and extend the sign from BitsStored."""
-    allocated = int(instance.header.BitsAllocated)
-    stored = int(instance.header.get("BitsStored") or allocated)
-    high = int(instance.header.get("HighBit", stored - 1))
-    if not stored - 1 <= high < allocated:
-        high = stored - 1
-    if stored == allocated:
-        return frame
-    return (frame << (allocated - 1 - high)) >> (allocated - stored)
-
-
-def _colour(instance: Instance) -> Iterator[npt.NDArray[Any]]:
-    """Decode three samples a pixel, or a palette, to RGB.
-
-    Baseline JPEG and uncompressed colour go through pydicom, whose raw colour space is the one the header names.
-    """
-    header = instance.header
-    photometric, shape = str(header.get("PhotometricInterpretation")), (int(header.Rows), int(header.Columns), 3)
     try:
-        if instance.syntax in _DECODERS and instance.syntax not in _LOSSY_JPEG and photometric != "PALETTE COLOR":
-            for data in _codestreams(instance):
-                frame = _DECODERS[instance.syntax](data).reshape(shape)
-                # JPEG 2000 undoes its own transforms (YBR_RCT, YBR_ICT); only YBR_FULL is still to convert.
-                yield convert_color_space(frame, photometric, "RGB") if photometric.startswith("YBR_FULL") else frame
-            return
-        dataset = dcmread(instance.path, force=True)
-        pixels = dataset.pixel_array  # RGB, or the indices of a palette
-        if photometric == "PALETTE COLOR":
-            pixels = apply_color_lut(pixels, dataset)
-    except MedioError:
-        raise
-    except Exception as error:  # pydicom, its plugins and the codecs raise what they like
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CorruptFileError(instance.path, f"colour pixels do not decode ({reason}); fetch the file again or exclude it") from error
-    yield from pixels if instance.frame_count > 1 else pixels[None]
+        return short_of(layout_of(instance, palette=False), instance.pixel_bytes)
+    except UnsupportedError:
+        return ""
+    except CorruptFileError as error:
+        return error.reason
+
+
+class PixelReader:
+    """The open pixels of one file; any frame can be read, in any order, by one thread at a time.
+
+    Args:
+        instance: the file.
+        layout: what its header says.
+
+    Raises:
+        CorruptFileError: pixels that cannot be found.
+        UnsupportedError: a transfer syntax that is not read.
+    """
+
+    def __init__(self, instance: Instance, layout: Layout) -> None:
+        self._instance, self._layout = instance, layout
+        self._decode: Decoder | None = None if layout.syntax in NATIVE else decoder_of(layout)
+        self._inflated: memoryview | None = None
+        self._encapsulated: Encapsulated | None = None
+        self._file = instance.path.open("rb", buffering=0)
+        try:
+            self._prepare()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._file.close()
+
+    def read(self, index: int, out: npt.NDArray[Any]) -> None:
+        """Decode one frame into `out`, which is contiguous, of the layout's shape and type.
+
+        Raises:
+            CorruptFileError: it ends early or does not decode.
+        """
+        layout = self._layout
+        target = out if layout.palette is None else np.empty(layout.raw_shape, layout.raw)
+        if self._encapsulated is not None and self._decode is not None:
+            data = self._encapsulated.frame(index)
+            try:
+                self._decode(data, layout, target)
+            except MedioError:
+                raise
+            except Exception as error:  # each codec has its own errors
+                reason = (str(error).splitlines() or [type(error).__name__])[0]
+                raise CorruptFileError(
+                    layout.path,
+                    f"frame {index + 1} of {layout.frames} does not decode ({reason}); the file is damaged or cut short, "
+                    "fetch it again or exclude it",
+                ) from error
+        else:
+            self._native(index, target)
+        if layout.palette is not None:
+            layout.palette.apply(target, out)
+
+    def _prepare(self) -> None:
+        instance, layout = self._instance, self._layout
+        if layout.syntax == DEFLATED:
+            self._inflated = inflate_pixels(instance, layout, self._file)
+            if short := short_of(layout, len(self._inflated)):
+                raise CorruptFileError(layout.path, short)
+        elif self._decode is not None:
+            start = instance.offset or 0
+            stretch = Stretch(self._file, start, start + instance.pixel_bytes)
+            tables = instance.header.get("ExtendedOffsetTable"), instance.header.get("ExtendedOffsetTableLengths")
+            extended = (tables[0], tables[1]) if isinstance(tables[0], bytes) and isinstance(tables[1], bytes) else None
+            self._encapsulated = Encapsulated(layout.path, stretch, layout.frames, extended=extended, single=layout.syntax == RLE)
+
+    def _native(self, index: int, out: npt.NDArray[Any]) -> None:
+        layout = self._layout
+        first = index * layout.frame_bits
+        big = layout.syntax == BIG_ENDIAN
+        # Big-endian words of two bytes: whole words are read, and turned.
+        words = big and layout.raw.itemsize == 1 and self._instance.header.pixel_vr == "OW"
+        plain = layout.allocated > 1 and not words and not layout.planar and layout.photometric != "YBR_FULL_422"
+        if self._inflated is not None:
+            data = self._inflated[first // 8 : (first + layout.frame_bits + 7) // 8]
+            if plain:
+                fill_native(data, layout, out)
+            else:
+                arrange(_samples(data, layout, first % 8), layout, out)
+        elif plain:
+            self._read_at(first // 8, out.data.cast("B"))
+            if out.itemsize > 1 and big == _LITTLE:
+                out.byteswap(inplace=True)
+            finish(layout, out)
+        else:
+            skip = first // 8 % 2 if words else 0
+            start, stop = first // 8 - skip, (first + layout.frame_bits + 7) // 8
+            held = bytearray(stop - start + ((stop - start) % 2 if words else 0))
+            self._read_at(start, memoryview(held))
+            if words:
+                held = bytearray(np.frombuffer(held, np.uint16).byteswap().tobytes())
+            arrange(_samples(memoryview(held)[skip : skip + stop - first // 8], layout, first % 8), layout, out)
+
+    def _read_at(self, place: int, target: memoryview) -> None:
+        """Fill `target` from a place within PixelData; a last odd byte may be missing."""
+        self._file.seek((self._instance.offset or 0) + place)
+        done = 0
+        while done < len(target):
+            count = self._file.readinto(target[done:])
+            if not count:
+                break
+            done += count
+        if len(target) - done > 1:
+            raise CorruptFileError(
+                self._layout.path, f"shrank while it was read: {done} of {len(target)} bytes of a frame; fetch it again or exclude it"
+            )
+
+
+_LITTLE = struct.pack("=H", 1) == b"\x01\x00"
+
+
+def _samples(data: memoryview, layout: Layout, bit: int) -> npt.NDArray[Any]:
+    """View the bytes of one frame as its flat samples."""
+    if layout.allocated == 1:
+        return unpack_bits(np.frombuffer(data, np.uint8), bit, layout.rows * layout.columns)
+    return np.frombuffer(data, layout.raw.newbyteorder(">" if layout.syntax == BIG_ENDIAN else "<"))
+
+
+def _check_fits(layout: Layout, out: npt.NDArray[Any]) -> None:
+    if layout.shape != out.shape[1:]:
+        ours, theirs = ("x".join(map(str, shape)) for shape in (layout.shape, out.shape[1:]))
+        raise GeometryError(layout.path, f"frames of {ours} where {theirs} is asked for; pass files of one size")
+    if layout.dtype != out.dtype and not np.can_cast(layout.dtype, out.dtype):
+        raise UnsupportedError(layout.path, f"values of {layout.dtype} do not fit in an array of {out.dtype}; choose a wider type")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _share_out(work: Callable[[_Job], None], jobs: Sequence[_Job], workers: int) -> None:
+    """Run jobs on threads that each take the next one; the error of the earliest job that failed is raised."""
+    lock, rest = threading.Lock(), iter(enumerate(jobs))
+    failed: dict[int, Exception] = {}
+
+    def run() -> None:
+        while not failed:
+            with lock:
+                number, job = next(rest, (-1, None))
+            if job is None:
+                return
+            try:
+                work(job)
+            except Exception as error:
+                failed[number] = error
+                raise
+
+    with ThreadPoolExecutor(workers, thread_name_prefix="medio-decode") as pool:
+        wait([pool.submit(run) for _ in range(workers)])
+    if failed:
+        raise failed[min(failed)]

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydicom.uid import UID, SecondaryCaptureImageStorage
 
 from medio.dicom.films import FILM_MODALITIES, read_dicom_film
 from medio.dicom.instances import Instance, open_series, sound
-from medio.dicom.pixels import frames, stored_dtype
-from medio.dicom.rescale import rescale_slices
+from medio.dicom.pixels import stored_dtype
+from medio.dicom.rescale import read_rescaled
 from medio.dicom.stack import frames_of, order_stack
 from medio.errors import CorruptFileError, GeometryError, UnsupportedError
 from medio.image import Image
@@ -69,27 +68,23 @@ def read_dicom(path: Path | Sequence[Path], *, spacing: tuple[float, ...] | None
 
 
 def _read_volume(instances: Sequence[Instance], name: Path, meta: dict[str, Any]) -> Image:
-    placed, dtypes, uids = [], set(), {}
+    placed, uids = [], {}
     for instance in instances:
         with sound(instance.path):
             _refuse(instance)
-            dtypes.add(stored_dtype(instance))
+            stored_dtype(instance)
             placed += frames_of(instance)
             uids[instance.path] = str(instance.header.get("SOPInstanceUID", ""))
     ordered, affine, spacing = order_stack(placed, name)
-    dtype = dtypes.pop() if len(dtypes) == 1 else np.dtype(np.int32)
-    volume = np.empty((len(ordered), *ordered[0].size), dtype)
-    places = {(frame.instance.path, frame.index): z for z, frame in enumerate(ordered)}
-    for instance in instances:
-        with sound(instance.path):
-            for index, pixels in enumerate(frames(instance)):
-                volume[places[instance.path, index]] = pixels
     said = all(frame.slope is not None for frame in ordered)
     kinds = {frame.rescale_type for frame in ordered}
     is_hu = said and all(instance.sop_class_uid in _CT_CLASSES for instance in instances) and kinds <= {"", "HU"}
     paths = [frame.instance.path for frame in ordered]
     files = {"paths": tuple(map(str, paths)), "sop_instance_uids": tuple(uids[path] for path in paths)}
-    array = rescale_slices(volume, [1.0 if f.slope is None else f.slope for f in ordered], [f.intercept for f in ordered])
+    where = {(frame.instance.path, frame.index): z for z, frame in enumerate(ordered)}
+    places = [[where[instance.path, index] for index in range(instance.frame_count)] for instance in instances]
+    slopes, intercepts = [1.0 if f.slope is None else f.slope for f in ordered], [f.intercept for f in ordered]
+    array = read_rescaled(instances, places, (len(ordered), *ordered[0].size), slopes, intercepts)
     return Image(array, affine, spacing, "HU" if is_hu else "", meta | files)
 
 
