@@ -92,7 +92,8 @@ def locate(source: Source, *, force: bool = False) -> Located:
     if buffer[position : position + 2] == b"\0\0" and any(buffer[position : position + 8]):
         raise UnexplainedError(position, "a command group")
     named = _text(buffer, meta, _SYNTAX, meta_encoding)
-    meta_buffer, deflated = buffer, named == _DEFLATED
+    meta_buffer, deflated, cut = buffer, named == _DEFLATED, position > len(buffer)
+    position = min(position, len(buffer))
     if deflated:
         source = InflatedSource(source, position)
         buffer, position = source.read_at(0, _FIRST), 0
@@ -106,6 +107,7 @@ def locate(source: Source, *, force: bool = False) -> Located:
         source, buffer, Encoding(implicit, assumed.big_endian), {}, {}, meta, meta_buffer, meta_encoding, named, assumed, deflated=deflated
     )
     _walk_file(located, position)
+    located.truncated |= cut
     return located
 
 
