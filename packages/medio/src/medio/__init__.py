@@ -3,6 +3,9 @@
 from medio.archive.scan import Series, scan, series
 from medio.deidentification.dataset import AuditEntry, Policy, deidentify
 from medio.deidentification.files import DeidentifyReport, deidentify_files
+from medio.derived.measurement import ImageReference, Measurement, Region, Region3D, SegmentReference
+from medio.derived.measurements import write_measurements
+from medio.derived.measurements_reader import read_measurements
 from medio.derived.segment import Segment
 from medio.derived.segmentation import write_segmentation
 from medio.derived.segmentation_reader import read_segmentation, read_segmentation_frames
@@ -45,17 +48,22 @@ __all__ = [
     "Equipment",
     "GeometryError",
     "Image",
+    "ImageReference",
     "Loader",
     "LoaderError",
+    "Measurement",
     "MedioError",
     "MissingFileError",
     "Policy",
     "PrivacyError",
     "Quarantined",
+    "Region",
+    "Region3D",
     "SampleError",
     "SampleKey",
     "Sampler",
     "Segment",
+    "SegmentReference",
     "Series",
     "ShardDataset",
     "ShardSample",
@@ -76,6 +84,7 @@ __all__ = [
     "pad",
     "paste_back",
     "read",
+    "read_measurements",
     "read_segmentation",
     "read_segmentation_frames",
     "reorient",
@@ -89,5 +98,6 @@ __all__ = [
     "verify_shards",
     "world_to_index",
     "write",
+    "write_measurements",
     "write_segmentation",
 ]

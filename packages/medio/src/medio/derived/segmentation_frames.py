@@ -4,13 +4,13 @@ Source: DICOM PS3.3 C.8.20.2.3 (segmentation type), C.7.6.17.3 (tiled full order
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from medio.derived.grid import Place, upright
@@ -141,9 +141,15 @@ def _indices(instance: Instance, header: Dataset) -> Iterator[npt.NDArray[Any]]:
             instance.path,
             f"a LABELMAP in palette colours and transfer syntax {instance.syntax} is not read; transcode to Explicit VR Little Endian",
         )
-    plain = dcmread(instance.path, stop_before_pixels=True, force=True)
-    plain.PhotometricInterpretation = "MONOCHROME2"
-    yield from decode_frames(replace(instance, header=plain))
+    shape = int(header.NumberOfFrames), int(header.Rows), int(header.Columns)
+    dtype = np.dtype("<u2" if int(header.BitsAllocated) == 16 else "u1")
+    count = int(np.prod(shape))
+    with instance.path.open("rb") as file:
+        file.seek(instance.offset or 0)
+        stored = np.fromfile(file, dtype, count)
+    if len(stored) < count:
+        raise CorruptFileError(instance.path, f"PixelData holds {len(stored)} of {count} pixels; the file is truncated, fetch it again")
+    yield from stored.reshape(shape)
 
 
 def _number(instance: Instance, header: Dataset, index: int) -> int:
