@@ -14,9 +14,11 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
-from medio.deidentification.dataset import AuditEntry, Policy, deidentify
+from medio.deidentification.dataset import deidentify
 from medio.deidentification.files import deidentify_files
+from medio.deidentification.policy import Policy
 from medio.deidentification.rules import KEEP
+from medio.deidentification.stamp import AuditEntry
 from medio.errors import CorruptFileError, MissingFileError, PrivacyError
 
 POLICY = Policy(key="a secret of 24 letters..")
@@ -384,7 +386,7 @@ def test_a_raw_data_object_beside_a_series_is_set_aside(shared_data: Path, tmp_p
     raw = shared_data / "dicom_multivendor" / "mr_philips_elition_mprage" / "1301_WIP_ADNI_Sag3D_MPRAGE_Raw.dcm"
     report = deidentify_files([raw], tmp_path / "out", POLICY)
     assert [q.reason for q in report.quarantined] == [
-        "Raw Data Storage may hold text in its pixels or content, which this version does not clean; exclude it or clean it by hand"
+        "Raw Data Storage is raw or fiducial data of a form that only its vendor knows; exclude it"
     ]
 
 

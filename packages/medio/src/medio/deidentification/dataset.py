@@ -1,118 +1,48 @@
 """De-identification by allow-list: what is not known to be harmless does not survive; a patient's timeline does."""
 
-import hashlib
-import re
-from collections.abc import Iterable
 from copy import deepcopy
-from dataclasses import dataclass, field
-from datetime import date, timedelta
-from importlib.metadata import version
-from typing import Any
 
 from pydicom.dataelem import DataElement
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as DicomSequence
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
+from medio.deidentification.admission import Admission, admit
+from medio.deidentification.identifiers import Identifiers, values_of
+from medio.deidentification.policy import Policy
+from medio.deidentification.profile_table import DEMANDS, Demand
 from medio.deidentification.rules import (
     AGE,
     BODY,
     CODING_SCHEMES,
-    DATES,
-    EMPTIED,
-    EMPTIED_WHERE_PRESENT,
     GEOMETRY,
-    IDENTIFIERS,
-    IMAGE_CLASSES,
     KEEP,
+    LOOKUP_TABLES,
     NUMERIC,
     NUMERIC_GROUPS,
-    SCREEN_WORDS,
+    PIXELS,
     SEX,
 )
+from medio.deidentification.safe_private import SAFE_VRS, is_safe
+from medio.deidentification.stamp import AuditEntry, file_meta, settled, stamp
+from medio.deidentification.structured import stand_in, tells_identity
+from medio.deidentification.text import scrub_text
+from medio.deidentification.values import dummy, empty, is_sound, move_date, removed_code, years
 from medio.errors import CorruptFileError, PrivacyError
 
 _TEXT = frozenset({"AE", "AS", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UR", "UT"})
-_METHOD_CODES = {
-    "113100": "Basic Application Confidentiality Profile",
-    "113107": "Retain Longitudinal Temporal Information Modified Dates Option",
-    "113108": "Retain Patient Characteristics Option",
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Policy:
-    """How to de-identify; the same policy gives the same output anywhere, any time.
-
-    Attributes:
-        key: secret from which pseudonyms, UIDs and date shifts are made; at least 16 characters. Keep it: with it new studies of a patient join the old
-            ones; whoever has it can test guesses of a PatientID.
-        keep_sex: keep PatientSex.
-        keep_age: keep PatientAge; above 89 years it becomes 090Y.
-        keep_size_and_weight: keep PatientSize and PatientWeight, which SUV needs.
-        max_shift_days: a patient's dates all move into the past by one number of days from 1 to this.
-    """
-
-    key: bytes | str = field(repr=False)
-    keep_sex: bool = True
-    keep_age: bool = True
-    keep_size_and_weight: bool = True
-    max_shift_days: int = 3650
-
-    def __post_init__(self) -> None:
-        if len(self.key) < 16:
-            raise ValueError(
-                f"the key must have at least 16 characters, got {len(self.key)}; make one with secrets.token_hex(16) and keep it safe"
-            )
-        if self.max_shift_days < 1:
-            raise ValueError(f"max_shift_days must be at least 1, got {self.max_shift_days}")
-
-    def map_uid(self, uid: str) -> str:
-        """Return the UID that stands for one of the originals; registered ones (SOP classes, transfer syntaxes) stay."""
-        if uid.startswith("1.2.840.10008.") or not uid:
-            return uid
-        return f"2.25.{int.from_bytes(self._hash('uid', uid, 16), 'big')}"
-
-    def pseudonym(self, patient: str) -> str:
-        """Return the PatientID that stands for an original one."""
-        return f"P{self._hash('patient', patient, 8).hex().upper()}"
-
-    def shift_days(self, patient: str) -> int:
-        """Return by how many days this patient's dates move, negative."""
-        return -1 - int.from_bytes(self._hash("date", patient, 8), "big") % self.max_shift_days
-
-    def fingerprint(self) -> str:
-        """Hash that tells policies apart and does not tell the key."""
-        options = f"{self.keep_sex}{self.keep_age}{self.keep_size_and_weight}{self.max_shift_days}"
-        return self._hash("policy", options, 16).hex()
-
-    def _hash(self, what: str, value: str, size: int) -> bytes:
-        raw = self.key.encode() if isinstance(self.key, str) else bytes(self.key)
-        key = hashlib.blake2b(raw, digest_size=32).digest()
-        return hashlib.blake2b(value.encode(), key=key, person=what.encode(), digest_size=size).digest()
-
-
-@dataclass(frozen=True)
-class AuditEntry:
-    """One change; it holds no value, neither old nor new.
-
-    Attributes:
-        tag: path of the attribute, `(0040,0275)[0].(0008,0100)`.
-        keyword: DICOM keyword, `private` or `unknown`.
-        action: `removed`, `emptied`, `replaced`, `uid mapped`, `date shifted` or `added`.
-    """
-
-    tag: str
-    keyword: str
-    action: str
+_PROSE = frozenset({"LO", "LT", "SH", "ST", "UC", "UT"})
+_BULK = PIXELS | LOOKUP_TABLES
+_SHORTEST = 4  # letters of a name that is looked for in what is kept
 
 
 def deidentify(dataset: Dataset, policy: Policy) -> tuple[Dataset, list[AuditEntry]]:
-    """De-identify one DICOM object after PS3.15's Basic Profile, by allow-list.
+    """De-identify one DICOM object after PS3.15's Basic Profile and the policy's options, by allow-list.
 
     Kept: pixels, geometry, acquisition physics, modality, manufacturer and model, times of day. UIDs are mapped (references too, so that a series, its
-    segmentation and its frame of reference stay together), dates shifted by one number of days a patient, PatientID and PatientName replaced by one
-    pseudonym. All else goes: descriptions, comments, people, places, device serial numbers, private attributes, overlays, icons.
+    segmentation, its report and its frame of reference stay together), dates shifted by one number of days a patient, PatientID and PatientName replaced
+    by one pseudonym. All else goes, unless an option of the policy keeps it: descriptions, comments, people, places, device serial numbers, private
+    attributes, overlays, icons. What an object must have stays, empty or with a dummy.
 
     Args:
         dataset: as read by pydicom, with or without pixels; not changed.
@@ -122,8 +52,8 @@ def deidentify(dataset: Dataset, policy: Policy) -> tuple[Dataset, list[AuditEnt
         The new dataset with fresh file meta information, ready to be written, and what was changed.
 
     Raises:
-        PrivacyError: for objects with text in pixels or content, which this version does not clean: burned-in annotation, screen captures, ultrasound,
-            secondary capture, reports, encapsulated documents, and any class not known to be safe; also when neither patient nor study is named.
+        PrivacyError: for objects that the policy does not admit, and for those that never pass (`admission.py` has the reasons); also when neither patient
+            nor study is named, and when text in the pixels resists.
         CorruptFileError: for attributes that cannot be read as what they should be.
     """
     name = str(getattr(dataset, "filename", None) or "dataset")
@@ -142,22 +72,23 @@ class _Deidentifier:
         self.policy = policy
         self.name = name
         self.audit: list[AuditEntry] = []
+        self.admission = Admission()
         self.identity = ""
+        self.known = Identifiers()
+        self.graphics = False
         self.kept = KEEP
         for wanted, keywords in ((policy.keep_sex, SEX), (policy.keep_age, AGE), (policy.keep_size_and_weight, BODY)):
             self.kept = self.kept | keywords if wanted else self.kept
 
     def run(self) -> tuple[Dataset, list[AuditEntry]]:
-        _refuse(self.dataset, self.name)
+        self.admission = admit(self.dataset, self.policy, self.name)
         self.identity = identity(self.dataset, self.name)
-        secrets = set(_secrets(self.dataset))
+        self.known = Identifiers.of(self.dataset, self.policy)
         result = self._items(self.dataset, "")
-        if secrets:
-            either = "|".join(re.escape(secret) for secret in sorted(secrets))
-            self._search_leftovers(result, "", re.compile(rf"(?<![A-Z0-9])(?:{either})(?![A-Z0-9])", re.IGNORECASE))
-        _search_pixels(result, secrets, self.name)
-        self._add(result)
-        result.file_meta = _file_meta(self.dataset, result)
+        self._search_leftovers(result, "")
+        syntax = self._pixels(result)
+        self._stamp(result)
+        result.file_meta = file_meta(self.dataset, result, syntax)
         result.preamble = b"\0" * 128
         return result, self.audit
 
@@ -165,33 +96,87 @@ class _Deidentifier:
         result = Dataset()
         for element in source:
             place = f"{path}({element.tag.group:04X},{element.tag.element:04X})"
-            treated = self._element(element, place)
+            treated = self._private(element, source, place) if element.tag.is_private else self._element(element, source, place)
             if treated is not None:
                 result.add(treated)
+        creators = {f"{path}({tag >> 16:04X},{tag & 0xFFFF:04X})" for tag in _keep_creators(source, result)}
+        if creators:
+            self.audit = [entry for entry in self.audit if entry.tag not in creators]
         return result
 
-    def _element(self, element: DataElement, place: str) -> DataElement | None:
-        keyword = "" if element.tag.is_private else str(element.keyword)
+    def _element(self, element: DataElement, parent: Dataset, place: str) -> DataElement | None:
+        keyword, demand = str(element.keyword), DEMANDS.get(int(element.tag))
         if not keyword:
-            return self._drop(place, "private" if element.tag.is_private else keyword or "unknown")
+            return self._drop(place, "unknown")
+        if 0x6000 <= element.tag.group < 0x6020:
+            return self._overlay(element, parent, place)
         if element.VR == "UI":
             return self._uid(element, place)
-        if keyword in DATES and element.VR in ("DA", "DT"):
-            return self._date(element, place)
-        if keyword == "PatientAge" and keyword in self.kept and _years(element.value) > 89:
+        options = demand.options if demand else ""
+        if "t" in options and element.VR in ("DA", "DT", "TM"):
+            if self.policy.dates != "remove":
+                return self._date(element, place)
+        elif self._is_kept(element, keyword, demand):
+            return self._kept(element, place)
+        elif self._is_prose(keyword, options):
+            return self._cleaned(element, place)
+        return self._fulfil(element, demand, place)
+
+    def _is_kept(self, element: DataElement, keyword: str, demand: Demand | None) -> bool:
+        policy = self.policy
+        if keyword in self.kept:
+            return True
+        if demand is None:
+            return element.VR in NUMERIC and element.tag.group in NUMERIC_GROUPS
+        flags = {
+            "d": policy.keep_device,
+            "i": policy.keep_institution,
+            "p": policy.keep_characteristics and keyword not in SEX | AGE | BODY,
+            "s": self.admission.structured and element.VR == "SQ",
+            "g": self.admission.graphics and element.VR == "SQ",
+            "t": policy.dates == "keep",
+        }
+        return any(flags.get(letter, False) for letter in demand.options)
+
+    def _is_prose(self, keyword: str, options: str) -> bool:
+        policy = self.policy
+        if keyword == "TextValue":
+            return self.admission.structured
+        if keyword == "UnformattedTextValue":
+            return self.admission.graphics
+        flags = {"c": policy.clean_descriptors, "P": policy.keep_characteristics, "D": policy.keep_device}
+        return any(flags.get(letter, False) for letter in options)
+
+    def _kept(self, element: DataElement, place: str) -> DataElement | None:
+        keyword = str(element.keyword)
+        if keyword == "PatientAge" and years(element.value) > 89:
             self._note(place, keyword, "replaced")
             return DataElement(element.tag, "AS", "090Y")
-        if keyword not in self.kept and not (element.VR in NUMERIC and element.tag.group in NUMERIC_GROUPS):
-            return self._drop(place, keyword)
         if element.VR == "SQ":
             return self._sequence(element, place)
-        if keyword in GEOMETRY and not _is_sound(element):
+        if keyword in GEOMETRY and not is_sound(element):
             raise CorruptFileError(self.name, f"{keyword} holds {element.value}, which is no number; fetch it again or exclude it")
-        if element.VR in ("DA", "DT") or not _is_sound(element):
+        # Bytes can hold anything: only those of pixels and their tables stay.
+        if element.VR in ("DA", "DT", "UN") or not is_sound(element) or (isinstance(element.value, bytes) and keyword not in _BULK):
             return self._drop(place, keyword)
         # Copying bytes would double a file's pixels in memory for nothing: they cannot be changed.
         value = element.value if isinstance(element.value, bytes) else deepcopy(element.value)
         return DataElement(element.tag, element.VR, value, is_undefined_length=element.is_undefined_length)
+
+    def _cleaned(self, element: DataElement, place: str) -> DataElement | None:
+        keyword = str(element.keyword)
+        if element.VR not in _PROSE:
+            return self._kept(element, place)
+        texts, touched = [], False
+        for value in values_of(element):
+            text, changes = scrub_text(str(value), policy=self.policy, patient=self.identity, identifiers=self.known)
+            texts.append(text)
+            touched = touched or bool(changes)
+        if touched:
+            self._note(place, keyword, "text cleaned")
+        limit = {"SH": 16, "LO": 64}.get(element.VR)
+        texts = [text[:limit].rstrip() for text in texts] if touched else texts
+        return DataElement(element.tag, element.VR, texts if len(texts) > 1 else "".join(texts))
 
     def _uid(self, element: DataElement, place: str) -> DataElement:
         values = [element.value] if isinstance(element.value, str) or element.value is None else list(element.value)
@@ -200,13 +185,35 @@ class _Deidentifier:
             self._note(place, element.keyword, "uid mapped")
         return DataElement(element.tag, "UI", mapped[0] if len(mapped) == 1 else mapped)
 
-    def _date(self, element: DataElement, place: str) -> DataElement:
-        days = self.policy.shift_days(self.identity)
-        values = [str(value) for value in _values(element)]
-        shifted = [_shift(value, days, with_time=element.VR == "DT") for value in values]
+    def _date(self, element: DataElement, place: str) -> DataElement | None:
+        if element.VR == "TM" or self.policy.dates == "keep":
+            sound = is_sound(element) and (
+                element.VR == "TM" or all(move_date(str(v), lambda d: d, with_time=True) for v in values_of(element))
+            )
+            if sound:
+                return DataElement(element.tag, element.VR, deepcopy(element.value))
+            return self._fulfil(element, DEMANDS.get(int(element.tag)), place)
+        values = [str(value) for value in values_of(element)]
+        shifted = [move_date(value, lambda day: self.policy.shift(day, self.identity), with_time=element.VR == "DT") for value in values]
         if shifted != values:
             self._note(place, element.keyword, "date shifted" if all(shifted) else "emptied")
         return DataElement(element.tag, element.VR, shifted if len(shifted) > 1 else "".join(shifted))
+
+    def _fulfil(self, element: DataElement, demand: Demand | None, place: str) -> DataElement | None:
+        """Do what the table asks, in the form that keeps an object valid where the attribute is one that it must have."""
+        keyword = str(element.keyword)
+        basic = demand.basic if demand else "X"
+        given = element.value is not None and element.value != "" and element.value != b"" and element.value != []
+        timely = element.VR in ("DA", "DT", "TM")
+        if "D" in basic and given and not (timely and basic != "D"):
+            if element.VR == "SQ" and not keyword.endswith("IdentificationCodeSequence"):
+                return self._sequence(element, place)
+            self._note(place, keyword, "replaced")
+            return dummy(element)
+        if "Z" in basic or ("D" in basic and not given):
+            self._note(place, keyword, "emptied") if given else None
+            return empty(element)
+        return self._drop(place, keyword)
 
     def _sequence(self, element: DataElement, place: str) -> DataElement | None:
         items = []
@@ -215,12 +222,17 @@ class _Deidentifier:
             if "CodingSchemeDesignator" in item and str(item.CodingSchemeDesignator) not in CODING_SCHEMES:
                 self._note(inside, element.keyword, "removed")
                 continue
+            if element.keyword == "ContentSequence" and tells_identity(item, self.policy):
+                self._note(inside, element.keyword, "replaced")
+                items.append(stand_in(item))
+                continue
             treated = self._items(item, f"{inside}.")
             if "SegmentLabel" in treated:
                 self._label(treated, inside)
             items.append(treated)
         if element.value and not items:
-            return None
+            demand = DEMANDS.get(int(element.tag))
+            return DataElement(element.tag, "SQ", DicomSequence([removed_code()])) if demand and "D" in demand.basic else None
         return DataElement(element.tag, "SQ", DicomSequence(items))
 
     def _label(self, segment: Dataset, place: str) -> None:
@@ -236,82 +248,82 @@ class _Deidentifier:
             segment.SegmentAlgorithmName = "unnamed"
             self._note(f"{place}.(0062,0009)", "SegmentAlgorithmName", "replaced")
 
-    def _search_leftovers(self, dataset: Dataset, path: str, secret: re.Pattern[str]) -> None:
+    def _private(self, element: DataElement, parent: Dataset, place: str) -> DataElement | None:
+        if element.tag.is_private_creator:
+            return self._drop(place, "private")  # those of the attributes that stay come back at the end
+        creator = parent.get((element.tag.group, element.tag.element >> 8)) if self.policy.keep_safe_private else None
+        text = str(creator.value) if creator is not None and creator.value else ""
+        if text and is_safe(text, element.tag.group, element.tag.element & 0xFF, self.policy.safe_private):
+            if element.VR in SAFE_VRS["uid"]:
+                return self._uid(element, place)
+            fits = element.VR in SAFE_VRS["number"] | SAFE_VRS["word"] and not isinstance(element.value, bytes)
+            if fits and is_sound(element) and not any(self.known.find(str(value)) for value in values_of(element)):
+                return DataElement(element.tag, element.VR, deepcopy(element.value))
+        return self._drop(place, "private")
+
+    def _overlay(self, element: DataElement, parent: Dataset, place: str) -> DataElement | None:
+        from medio.deidentification.graphics import DATA, clean_overlay, is_layout
+
+        keyword = str(element.keyword)
+        if not self.policy.clean_graphics or (element.tag.group, DATA) not in parent:
+            return self._drop(place, keyword)
+        if is_layout(element):
+            return DataElement(element.tag, element.VR, deepcopy(element.value)) if is_sound(element) else self._drop(place, keyword)
+        if element.tag.element != DATA or not isinstance(element.value, bytes):
+            return self._drop(place, keyword)
+        self.graphics = True
+        cleaned, found = clean_overlay(element, parent, self.name)
+        if found:
+            self._note(place, keyword, "text blanked")
+        return cleaned
+
+    def _search_leftovers(self, dataset: Dataset, path: str) -> None:
         """Remove kept text in which a name, number or place of the original stands after all."""
         for element in list(dataset):
             place = f"{path}({element.tag.group:04X},{element.tag.element:04X})"
             if element.VR == "SQ":
                 for number, item in enumerate(element.value):
-                    self._search_leftovers(item, f"{place}[{number}].", secret)
-            elif element.VR in _TEXT and any(secret.search(str(value)) for value in _values(element)):
+                    self._search_leftovers(item, f"{place}[{number}].")
+            elif element.VR in _TEXT and any(self.known.find(str(value), shortest_name=_SHORTEST) for value in values_of(element)):
                 del dataset[element.tag]
-                self._note(place, element.keyword, "removed")
+                self._note(place, element.keyword or "private", "removed")
 
-    def _add(self, result: Dataset) -> None:
-        pseudonym = self.policy.pseudonym(self.identity)
-        result.PatientID = pseudonym
-        result.PatientName = f"{pseudonym}^"  # the caret says that it is a family name, as readers expect one
-        for keyword in EMPTIED:
-            if keyword not in result:
-                setattr(result, keyword, "")
-                self._note_keyword(result, keyword, "emptied" if keyword in self.dataset else "added")
-        for keyword in EMPTIED_WHERE_PRESENT:
-            if keyword in self.dataset and keyword not in result:
-                setattr(result, keyword, "")
-                self._note_keyword(result, keyword, "emptied")
-        result.PatientIdentityRemoved = "YES"
-        result.DeidentificationMethod = f"medio {version('medio')}, PS3.15 Basic Profile by allow-list"
-        result.LongitudinalTemporalInformationModified = "MODIFIED"
-        codes = ["113100", "113107"]
-        if self.policy.keep_sex or self.policy.keep_age or self.policy.keep_size_and_weight:
-            codes.append("113108")
-        items = []
-        for code in codes:
-            item = Dataset()
-            item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code, "DCM", _METHOD_CODES[code]
-            items.append(item)
-        result.DeidentificationMethodCodeSequence = DicomSequence(items)
-        self._note_keyword(result, "PatientID", "replaced")
-        self._note_keyword(result, "PatientName", "replaced")
-        for keyword in (
-            "PatientIdentityRemoved",
-            "DeidentificationMethod",
-            "DeidentificationMethodCodeSequence",
-            "LongitudinalTemporalInformationModified",
-        ):
-            self._note_keyword(result, keyword, "added")
-        replaced = {entry.tag for entry in self.audit if entry.action in ("replaced", "emptied")}
-        self.audit = [entry for entry in self.audit if not (entry.action == "removed" and entry.tag in replaced)]
+    def _pixels(self, result: Dataset) -> UID | None:
+        """Clean the pixels; return their new transfer syntax where they were written anew."""
+        from medio.deidentification.graphics import clear_unused_bits
+
+        if clear_unused_bits(self.dataset, result, self.name):
+            self._note("(7FE0,0010)", "PixelData", "overlay bits cleared")
+        pixels = result.get("PixelData")
+        tainted = isinstance(pixels, bytes) and result["PixelData"].is_undefined_length and _mentions(pixels, self.known)
+        if tainted and not self.policy.clean_pixels:
+            raise PrivacyError(
+                self.name, "a name or number of the patient stands inside its compressed pixels; exclude it, or set clean_pixels"
+            )
+        if pixels is None or not (self.admission.pixels or tainted):
+            return None
+        from medio.deidentification.burned_in import clean_pixels
+
+        cleaned = clean_pixels(self.dataset, result, self.name, outside_regions=self.policy.blank_outside_regions, anew=tainted)
+        if cleaned.encoded:
+            self._note("(7FE0,0010)", "PixelData", "text blanked" if cleaned.boxes else "replaced")
+        return ExplicitVRLittleEndian if cleaned.encoded else None
+
+    def _stamp(self, result: Dataset) -> None:
+        codes = self.policy.method_codes(
+            pixels=self.admission.pixels and "PixelData" in result,
+            graphics=self.graphics or self.admission.graphics,
+            structured=self.admission.structured,
+        )
+        self.audit += stamp(self.dataset, result, self.policy, self.policy.pseudonym(self.identity), codes)
+        self.audit = settled(self.audit)
 
     def _drop(self, place: str, keyword: str) -> DataElement | None:
         self._note(place, keyword, "removed")
         return None
 
-    def _note_keyword(self, result: Dataset, keyword: str, action: str) -> None:
-        tag = result[keyword].tag
-        self._note(f"({tag.group:04X},{tag.element:04X})", keyword, action)
-
     def _note(self, place: str, keyword: str, action: str) -> None:
         self.audit.append(AuditEntry(place, keyword, action))
-
-
-def _refuse(dataset: Dataset, name: str) -> None:
-    kind = UID(str(dataset.get("SOPClassUID") or ""))
-    if not kind:
-        raise PrivacyError(name, "has no SOP Class UID, so nothing says what it holds; exclude it")
-    if str(kind) not in IMAGE_CLASSES:
-        raise PrivacyError(
-            name, f"{kind.name} may hold text in its pixels or content, which this version does not clean; exclude it or clean it by hand"
-        )
-    if str(dataset.get("BurnedInAnnotation") or "").strip().upper() == "YES":
-        raise PrivacyError(name, "BurnedInAnnotation is YES: text stands in its pixels, which this version does not clean; exclude it")
-    words = {word for value in dataset.get("ImageType") or [] for word in re.split(r"[^A-Z]+", str(value).upper())}
-    if words & SCREEN_WORDS:
-        reason = f"ImageType says {', '.join(sorted(words & SCREEN_WORDS))}: a picture of a screen, with text in its pixels; exclude it"
-        raise PrivacyError(name, reason)
-    for group in range(0x6000, 0x6020, 2):
-        if (group, 0x0010) in dataset and (group, 0x3000) not in dataset:
-            raise PrivacyError(name, "an overlay lies in the unused bits of its pixels, which this version does not clean; exclude it")
 
 
 def identity(dataset: Dataset, name: str) -> str:
@@ -329,71 +341,18 @@ def identity(dataset: Dataset, name: str) -> str:
     return f"id:{patient}" if patient else f"study:{study}"
 
 
-def _secrets(dataset: Dataset) -> Iterable[str]:
-    """Names (word by word) and identifiers of the original, upper case, at least four characters."""
-    for element in dataset.iterall():
-        if element.tag.is_private:
-            continue
-        if element.VR == "PN":
-            for value in _values(element):
-                yield from (word for word in re.split(r"[\s^=,.]+", str(value).upper()) if len(word) >= 4)
-        elif element.keyword in IDENTIFIERS:
-            yield from (text for value in _values(element) if len(text := str(value).strip().upper()) >= 4)
+def _keep_creators(source: Dataset, result: Dataset) -> set[int]:
+    """Keep the private creators of the private attributes that stayed; return their tags."""
+    kept = set()
+    for element in list(result):
+        if element.tag.is_private and not element.tag.is_private_creator:
+            creator = source[(element.tag.group, element.tag.element >> 8)]
+            result.add(DataElement(creator.tag, "LO", str(creator.value)))
+            kept.add(int(creator.tag))
+    return kept
 
 
-def _search_pixels(dataset: Dataset, secrets: set[str], name: str) -> None:
+def _mentions(data: bytes, known: Identifiers) -> bool:
     """Compressed frames can carry comments; native ones only values."""
-    pixels = dataset.get("PixelData")
-    if isinstance(pixels, bytes) and dataset["PixelData"].is_undefined_length:
-        for secret in secrets:
-            if len(secret) >= 6 and (secret.encode() in pixels or secret.title().encode() in pixels):
-                raise PrivacyError(name, "a name or number of the patient stands inside its compressed pixels; exclude it")
-
-
-def _file_meta(source: Dataset, result: Dataset) -> FileMetaDataset:
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = result.SOPClassUID
-    meta.MediaStorageSOPInstanceUID = result.get("SOPInstanceUID", "")
-    syntax = getattr(source, "file_meta", {}).get("TransferSyntaxUID")
-    if not syntax:
-        implicit = source.original_encoding[0]
-        syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-    meta.TransferSyntaxUID = UID(str(syntax))
-    return meta
-
-
-def _values(element: DataElement) -> list[Any]:
-    if element.value is None or element.value == "":
-        return []
-    return list(element.value) if element.VM > 1 else [element.value]
-
-
-def _is_sound(element: DataElement) -> bool:
-    """Whether a value is of its type, so that no text hides in a number or a time."""
-    if element.VR == "TM":
-        return all(re.fullmatch(r"[\d.:]{0,16}", str(value).strip()) for value in _values(element))
-    if element.VR in ("DS", "IS"):
-        return all(re.fullmatch(r"[-+.eE\d ]*", str(value)) for value in _values(element))
-    if element.VR == "AS":
-        return all(re.fullmatch(r"\d{3}[DWMY]", str(value)) for value in _values(element))
-    if element.VR == "CS":
-        return all(re.fullmatch(r"[-A-Z0-9_ ./+]{0,64}", str(value).strip(), re.IGNORECASE) for value in _values(element))
-    return True
-
-
-def _years(age: Any) -> int:
-    match = re.fullmatch(r"(\d{3})Y", str(age or ""))
-    return int(match[1]) if match else 0
-
-
-def _shift(value: str, days: int, *, with_time: bool) -> str:
-    """Shift YYYYMMDD[time]; empty for what is no full date. A time zone goes: it tells a place."""
-    pattern = r"(\d{4})[.-]?(\d{2})[.-]?(\d{2})" + (r"(\d{0,6}(?:\.\d{1,6})?)(?:[+-]\d{4})?" if with_time else "")
-    match = re.fullmatch(pattern, value.strip())
-    if not match:
-        return ""
-    try:
-        moved = date(int(match[1]), int(match[2]), int(match[3])) + timedelta(days=days)
-    except (ValueError, OverflowError):
-        return ""
-    return f"{moved:%Y%m%d}" + (match[4] if with_time else "")
+    folded = data.lower()
+    return any(len(word) >= 6 and word.casefold().encode("latin-1", "ignore") in folded for word in known.names | known.numbers)

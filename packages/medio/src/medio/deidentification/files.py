@@ -3,27 +3,33 @@
 import errno
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset
 
 from medio.atomic import replacing
-from medio.deidentification.dataset import AuditEntry, Policy, deidentify, identity
+from medio.deidentification.audit import AUDIT, AuditTable
+from medio.deidentification.dataset import deidentify, identity
+from medio.deidentification.policy import Policy
+from medio.deidentification.stamp import AuditEntry
 from medio.dicom.instances import is_dicom
 from medio.errors import CorruptFileError, MedioError, MissingFileError, PrivacyError
 from medio.shards.build import Quarantined
 
-AUDIT = "audit.parquet"
-_POLICY = "policy.json"
-_ROWS = 50_000
-_SCHEMA = pa.schema([("file", pa.string()), ("tag", pa.string()), ("keyword", pa.string()), ("action", pa.string())])
-_MACHINE_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EROFS}
+POLICY = "policy.json"
+_CHUNK = 256
+_NAMING = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+_MACHINE_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EROFS, errno.EIO}
+Outcome = list[AuditEntry] | MedioError
+"""What became of one file: its audit, or why it was set aside."""
 
 
 @dataclass(frozen=True)
@@ -44,18 +50,26 @@ class DeidentifyReport:
 
 
 def deidentify_files(
-    paths: Sequence[Path | str] | Path | str, out: Path | str, policy: Policy, *, progress: Callable[[int, int], None] | None = None
+    paths: Sequence[Path | str] | Path | str,
+    out: Path | str,
+    policy: Policy,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    workers: int = 1,
+    executor: Executor | None = None,
 ) -> DeidentifyReport:
     """De-identify files into `out/<patient>/<series>/<sop>.dcm`, all three of them pseudonyms; one run at a time in one `out`.
 
-    Each file appears whole or not at all, so after a kill the same call goes on where it was; what is there is not written again. `out/audit.parquet` is
-    written at the end and covers earlier runs too. No original value, and no original path, is written anywhere under `out`.
+    Each file appears whole or not at all, so after a kill the same call goes on where it was; what is there is not written again. `out/audit.parquet`
+    covers earlier runs too. No original value, and no original path, is written anywhere under `out`. The output does not depend on the workers.
 
     Args:
         paths: files, and folders to search for files.
         out: folder to write; made if absent; must not be or hold an input.
         policy: key and options; the same for every run into one `out`.
         progress: called with (files done, files in all).
+        workers: processes; 1 works in this one.
+        executor: any `concurrent.futures.Executor` instead of own processes, e.g. a Dask client's; it must see the same paths.
 
     Returns:
         What was written and what was set aside.
@@ -64,7 +78,10 @@ def deidentify_files(
         MissingFileError: for a path that does not exist, or no file at all.
         PrivacyError: when `out` was written with another policy, or overlaps the inputs.
         OSError: when the disk is full or unwritable; run again to go on.
+        ImportError: for options that read text in pixels, without the extra `ocr`.
     """
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}")
     given = [Path(paths)] if isinstance(paths, str | Path) else [Path(p) for p in paths]
     folder = Path(out)
     files = list(_files(given, folder))
@@ -73,62 +90,122 @@ def deidentify_files(
     _claim(folder, policy)
     written: dict[Path, Path] = {}
     quarantined: list[Quarantined] = []
-    skipped = 0
-    with replacing(folder / AUDIT) as partial:
-        with pq.ParquetWriter(partial, _SCHEMA) as audit:
-            rows: list[tuple[str, AuditEntry]] = []
-            for done, path in enumerate(files, start=1):
-                try:
-                    target, entries, was_there = _one(path, folder, policy, written)
+    skipped = done = 0
+    with ExitStack() as stack:
+        if executor is None and workers > 1:
+            # Forking a process that has threads can hang its children.
+            executor = stack.enter_context(ProcessPoolExecutor(workers, mp_context=get_context("spawn")))
+        run: Callable[..., Iterable[Any]] = map if executor is None else executor.map
+        audit = stack.enter_context(AuditTable(folder))
+        for start in range(0, len(files), _CHUNK):
+            chunk = files[start : start + _CHUNK]
+            tasks: list[tuple[Path, Path]] = []
+            for path, target in zip(chunk, run(partial(_target, out=folder, policy=policy), chunk), strict=True):
+                if isinstance(target, MedioError):
+                    quarantined.append(_set_aside(path, target))
+                elif target in written:
+                    reason = f"has the same SOP Instance UID as {written[target].name}, which was taken; exclude one of them"
+                    quarantined.append(Quarantined(str(path), reason))
+                else:
                     written[target] = path
-                    skipped += was_there
-                    rows += [(target.relative_to(folder).as_posix(), entry) for entry in entries]
-                    if len(rows) > _ROWS:
-                        audit.write_table(_table(rows))
-                        rows = []
-                except (MedioError, OSError) as error:
-                    if isinstance(error, OSError) and error.errno in _MACHINE_FAULTS:
-                        raise
-                    quarantined.append(Quarantined(str(path), error.reason if isinstance(error, MedioError) else str(error)))
+                    if target.is_file() and audit.covers(target):
+                        skipped += 1
+                        done += 1
+                        continue
+                    tasks.append((path, target))
+                    continue
+                done += 1
+            if progress is not None and done:
+                progress(done, len(files))
+            before = {target for _, target in tasks if target.is_file()}
+            for (path, target), outcome in zip(
+                tasks, run(partial(_write, policy=policy), *zip(*tasks, strict=True)) if tasks else (), strict=True
+            ):
+                done += 1
+                if isinstance(outcome, MedioError):
+                    quarantined.append(_set_aside(path, outcome))
+                    del written[target]
+                else:
+                    skipped += target in before
+                    audit.add(target, outcome)
                 if progress is not None:
                     progress(done, len(files))
-            audit.write_table(_table(rows))
-            _keep_earlier(folder, {target.relative_to(folder).as_posix() for target in written}, audit)
-        _sync(partial)
+            audit.flush()
+    order = {str(path): number for number, path in enumerate(files)}
+    quarantined.sort(key=lambda bad: order[bad.item])
     return DeidentifyReport(tuple(written), tuple(quarantined), skipped, folder / AUDIT)
 
 
-def _one(path: Path, out: Path, policy: Policy, written: dict[Path, Path]) -> tuple[Path, list[AuditEntry], bool]:
-    if not is_dicom(path):
-        raise CorruptFileError(path, "is not a DICOM file; exclude it")
-    header = _read(path, pixels=False)
+def target_of(header: Dataset, out: Path, policy: Policy, path: Path | str) -> Path:
+    """Return where the copy of a file goes.
+
+    Raises:
+        CorruptFileError: without the UIDs that name it.
+        PrivacyError: with neither patient nor study.
+    """
     series, sop = (policy.map_uid(str(header.get(keyword) or "")) for keyword in ("SeriesInstanceUID", "SOPInstanceUID"))
     if not series or not sop:
         raise CorruptFileError(path, "has no Series or no SOP Instance UID, which name its output; exclude it")
-    target = out / policy.pseudonym(identity(header, str(path))) / series / f"{sop}.dcm"
-    if target in written:
-        raise CorruptFileError(path, f"has the same SOP Instance UID as {written[target].name}, which was taken; exclude one of them")
-    if target.is_file():
-        return target, deidentify(header, policy)[1], True
-    dataset = _read(path, pixels=True)
-    _check_pixels(dataset, path)
-    result, entries = deidentify(dataset, policy)
-    with replacing(target) as partial:
-        try:
-            dcmwrite(partial, result, enforce_file_format=True)
-        except (ValueError, TypeError, AttributeError, KeyError, NotImplementedError) as error:
-            raise CorruptFileError(path, f"cannot be written anew ({error}); exclude it") from error
-        _sync(partial)
-    return target, entries, False
+    if not all(set(uid) <= set("0123456789.") and uid.strip(".") for uid in (series, sop)):
+        # With `keep_uids` they become names of files as they are.
+        raise CorruptFileError(path, "has a Series or SOP Instance UID that is none; exclude it")
+    return out / policy.pseudonym(identity(header, str(path))) / series / f"{sop}.dcm"
 
 
-def _read(path: Path, *, pixels: bool) -> Dataset:
+def read_dataset(path: Path, **options: Any) -> Dataset:
+    """Read a file with pydicom, whose many errors become one.
+
+    Raises:
+        CorruptFileError: what cannot be parsed.
+    """
     try:
-        return dcmread(path, stop_before_pixels=not pixels, force=True)
+        return dcmread(path, force=True, **options)
     except OSError:
         raise
     except Exception as error:  # pydicom raises whatever a broken element makes it raise
         raise CorruptFileError(path, f"cannot be parsed as DICOM ({error}); fetch it again or exclude it") from error
+
+
+def _target(path: Path, *, out: Path, policy: Policy) -> Path | MedioError:
+    try:
+        if not is_dicom(path):
+            raise CorruptFileError(path, "is not a DICOM file; exclude it")
+        header = read_dataset(path, stop_before_pixels=True, specific_tags=list(_NAMING))
+        return target_of(header, out, policy, path)
+    except (MedioError, OSError) as error:
+        return _as_outcome(path, error)
+
+
+def _write(path: Path, target: Path, *, policy: Policy) -> Outcome:
+    """Write one copy; where it is there already, only say again what was done."""
+    try:
+        dataset = read_dataset(path)
+        _check_pixels(dataset, path)
+        result, entries = deidentify(dataset, policy)
+        if target.is_file():
+            return entries
+        with replacing(target) as partial_path:
+            try:
+                dcmwrite(partial_path, result, enforce_file_format=True)
+            except (ValueError, TypeError, AttributeError, KeyError, NotImplementedError) as error:
+                raise CorruptFileError(path, f"cannot be written anew ({error}); exclude it") from error
+            with partial_path.open("rb") as file:
+                os.fsync(file.fileno())
+        return entries
+    except (MedioError, OSError) as error:
+        return _as_outcome(path, error)
+
+
+def _as_outcome(path: Path, error: MedioError | OSError) -> MedioError:
+    if isinstance(error, MedioError):
+        return error
+    if error.errno in _MACHINE_FAULTS:
+        raise error
+    return CorruptFileError(path, str(error))
+
+
+def _set_aside(path: Path, error: MedioError) -> Quarantined:
+    return Quarantined(str(path), error.reason)
 
 
 def _check_pixels(dataset: Dataset, path: Path) -> None:
@@ -163,7 +240,7 @@ def _files(given: Sequence[Path], out: Path) -> Iterator[Path]:
 def _claim(out: Path, policy: Policy) -> None:
     """One folder, one policy: two would give one patient two names."""
     out.mkdir(parents=True, exist_ok=True)
-    record = out / _POLICY
+    record = out / POLICY
     mine = {"fingerprint": policy.fingerprint()}
     if record.is_file():
         try:
@@ -175,27 +252,7 @@ def _claim(out: Path, policy: Policy) -> None:
     else:
         if any(not path.name.startswith(".") for path in out.iterdir()):
             raise PrivacyError(out, "holds files that are not of a de-identification; choose an empty folder")
-        with replacing(record) as partial:
-            partial.write_text(json.dumps(mine))
+        with replacing(record) as partial_path:
+            partial_path.write_text(json.dumps(mine))
     for left in out.rglob(".*.partial*"):
         left.unlink()
-
-
-def _keep_earlier(out: Path, covered: set[str], audit: Any) -> None:
-    """Copy the entries of files that an earlier run made from other inputs."""
-    if (out / AUDIT).is_file():
-        earlier = pq.ParquetFile(out / AUDIT)
-        for group in range(earlier.num_row_groups):
-            rows = earlier.read_row_group(group)
-            mask = [name not in covered for name in rows["file"].to_pylist()]
-            if any(mask):
-                audit.write_table(rows.filter(pa.array(mask)))
-
-
-def _table(rows: Sequence[tuple[str, AuditEntry]]) -> pa.Table:
-    return pa.Table.from_pylist([{"file": f, "tag": e.tag, "keyword": e.keyword, "action": e.action} for f, e in rows], schema=_SCHEMA)
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

@@ -4,48 +4,9 @@ Source: DICOM PS3.15 Annex E (Basic Application Level Confidentiality Profile), 
 pixels, geometry, acquisition physics and modality need.
 """
 
-from pydicom.uid import (
-    ComputedRadiographyImageStorage,
-    CTImageStorage,
-    DigitalMammographyXRayImageStorageForPresentation,
-    DigitalMammographyXRayImageStorageForProcessing,
-    DigitalXRayImageStorageForPresentation,
-    DigitalXRayImageStorageForProcessing,
-    EnhancedCTImageStorage,
-    EnhancedMRImageStorage,
-    EnhancedPETImageStorage,
-    MRImageStorage,
-    NuclearMedicineImageStorage,
-    PositronEmissionTomographyImageStorage,
-    SegmentationStorage,
-)
-
-IMAGE_CLASSES = frozenset(
-    str(uid)
-    for uid in (
-        CTImageStorage,
-        EnhancedCTImageStorage,
-        MRImageStorage,
-        EnhancedMRImageStorage,
-        PositronEmissionTomographyImageStorage,
-        EnhancedPETImageStorage,
-        NuclearMedicineImageStorage,
-        ComputedRadiographyImageStorage,
-        DigitalXRayImageStorageForPresentation,
-        DigitalXRayImageStorageForProcessing,
-        DigitalMammographyXRayImageStorageForPresentation,
-        DigitalMammographyXRayImageStorageForProcessing,
-        SegmentationStorage,
-    )
-)
-"""Objects whose pixels come from the scanner's detector (or are a mask of such), so that text in them is the exception."""
-
-SCREEN_WORDS = frozenset({"SCREEN", "SCREENSAVE", "DOSE", "REPORT", "PROT", "PROTOCOL", "CAPTURE"})
-"""Words of ImageType that tell a picture of a screen, on which names stand."""
-
 NUMERIC = frozenset({"DS", "FD", "FL", "IS", "SL", "SS", "SV", "UL", "US", "UV", "AT"})
-NUMERIC_GROUPS = frozenset({0x0018, 0x0020, 0x0028, 0x0054, 0x0062, 0x2050, 0x3002})
-"""Numbers of acquisition, relationship, image, PET and segmentation stay; a number cannot hold a name."""
+NUMERIC_GROUPS = frozenset({0x0018, 0x0020, 0x0022, 0x0028, 0x0040, 0x0054, 0x0062, 0x0070, 0x2050, 0x3002, 0x3004, 0x3006})
+"""Numbers of acquisition, relationship, image, measurement, PET, segmentation, graphics and radiotherapy stay; a number cannot hold a name."""
 
 GEOMETRY = frozenset(
     {
@@ -95,10 +56,6 @@ KEEP = (
             "ManufacturerModelName",
             "LossyImageCompression",
             "LossyImageCompressionMethod",
-            "StudyTime",
-            "SeriesTime",
-            "AcquisitionTime",
-            "ContentTime",
             "VolumetricProperties",
             "VolumeBasedCalculationTechnique",
             "ComplexImageComponent",
@@ -200,8 +157,6 @@ KEEP = (
             "AttenuationCorrectionMethod",
             "ScatterCorrectionMethod",
             "ReconstructionMethod",
-            "RadiopharmaceuticalStartTime",
-            "RadiopharmaceuticalStopTime",
             "PhotometricInterpretation",
             "PixelSpacingCalibrationType",
             "RescaleType",
@@ -209,6 +164,67 @@ KEEP = (
             "VOILUTFunction",
             "PresentationLUTShape",
             "ModalityLUTType",
+            "SequenceOfUltrasoundRegions",
+            "TransducerType",
+            "RecommendedDisplayFrameRate",
+            "PositionerMotion",
+            "RadiationSetting",
+            "RadiationMode",
+            "ShutterShape",
+            "MaskSubtractionSequence",
+            "MaskOperation",
+            "RecommendedViewingMode",
+            "ReferencedFrameNumber",
+            "ReferencedFrameOfReferenceSequence",
+            "RTReferencedStudySequence",
+            "RTReferencedSeriesSequence",
+            "ContourImageSequence",
+            "StructureSetROISequence",
+            "ROIGenerationAlgorithm",
+            "ROIContourSequence",
+            "ContourSequence",
+            "ContourGeometricType",
+            "RTROIObservationsSequence",
+            "RTROIInterpretedType",
+            "ReferencedRTPlanSequence",
+            "DoseUnits",
+            "DoseType",
+            "DoseSummationType",
+            "TissueHeterogeneityCorrection",
+            "ValueType",
+            "RelationshipType",
+            "ContinuityOfContent",
+            "CompletionFlag",
+            "PreliminaryFlag",
+            "VerificationFlag",
+            "ConceptNameCodeSequence",
+            "ConceptCodeSequence",
+            "MeasuredValueSequence",
+            "NumericValueQualifierCodeSequence",
+            "ReferencedSOPSequence",
+            "CurrentRequestedProcedureEvidenceSequence",
+            "PertinentOtherEvidenceSequence",
+            "IdenticalDocumentsSequence",
+            "PredecessorDocumentsSequence",
+            "ContentTemplateSequence",
+            "TemplateIdentifier",
+            "MappingResource",
+            "GraphicType",
+            "PixelOriginInterpretation",
+            "TemporalRangeType",
+            "GraphicLayer",
+            "GraphicLayerSequence",
+            "GraphicObjectSequence",
+            "TextObjectSequence",
+            "BoundingBoxAnnotationUnits",
+            "AnchorPointAnnotationUnits",
+            "GraphicAnnotationUnits",
+            "AnchorPointVisibility",
+            "BoundingBoxTextHorizontalJustification",
+            "GraphicFilled",
+            "DisplayedAreaSelectionSequence",
+            "PresentationSizeMode",
+            "SoftcopyVOILUTSequence",
             "RedundantDetectorData",
             "QualityControlImage",
             "LongitudinalTemporalInformationModified",
@@ -301,23 +317,6 @@ KEEP = (
 )
 """Standard attributes that stay as they are (sequences: their items are treated in turn)."""
 
-DATES = frozenset(
-    [
-        "StudyDate",
-        "SeriesDate",
-        "AcquisitionDate",
-        "ContentDate",
-        "InstanceCreationDate",
-        "AcquisitionDateTime",
-        "FrameAcquisitionDateTime",
-        "FrameReferenceDateTime",
-        "RadiopharmaceuticalStartDateTime",
-        "RadiopharmaceuticalStopDateTime",
-        "DateOfSecondaryCapture",
-    ]
-)
-"""Dates that stay, shifted."""
-
 EMPTIED = ("AccessionNumber", "ReferringPhysicianName", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "StudyTime")
 """Attributes that every object must have (type 2): present, without a value, where nothing is kept."""
 
@@ -330,8 +329,3 @@ CODING_SCHEMES = frozenset({"SCT", "SRT", "SNM3", "DCM", "UCUM", "LN", "FMA", "R
 SEX = frozenset({"PatientSex"})
 AGE = frozenset({"PatientAge"})
 BODY = frozenset({"PatientSize", "PatientWeight"})
-
-IDENTIFIERS = frozenset(
-    {"PatientID", "AccessionNumber", "OtherPatientIDs", "StudyID", "AdmissionID", "IssuerOfPatientID", "InstitutionName", "StationName"}
-)
-"""Beside every person's name: whose values must be found nowhere in what is kept."""
