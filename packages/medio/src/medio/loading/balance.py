@@ -50,9 +50,10 @@ def shape_buckets(dataset: Any, by: By = "shape", count: int = 8) -> npt.NDArray
     Returns:
         (samples,) int64 from 0, small to large: neighbouring buckets are alike.
     """
-    shapes = np.array(_shapes(dataset) if hasattr(dataset, "sample_ids") else dataset, dtype=np.int64)
-    if shapes.ndim != 2:
+    given = _shapes(dataset) if hasattr(dataset, "sample_ids") else dataset
+    if len({len(shape) for shape in given}) != 1:
         raise ValueError("shapes must be one (D, H, W) or (H, W) a sample, all of one length; batch volumes and films apart")
+    shapes = np.array(given, dtype=np.int64)
     if by == "shape":
         distinct, inverse = np.unique(shapes, axis=0, return_inverse=True)
         rank = np.empty(len(distinct), np.int64)

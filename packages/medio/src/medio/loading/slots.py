@@ -84,24 +84,28 @@ def rounded(size: int) -> int:
 
 
 def nameless_file(size: int) -> int:
-    """Make a file in memory that is in no folder, of `size` bytes that are really there; returns its descriptor.
+    """Make a file in memory that is in no folder, of `size` bytes; returns its descriptor.
 
     Raises:
         LoaderError: when there is no room.
     """
     try:
         descriptor = os.memfd_create("medio-batch", os.MFD_CLOEXEC)
-        where = "memory"
     except (AttributeError, OSError):  # not Linux, or forbidden by a sandbox
-        with tempfile.TemporaryFile(dir=SHARED_FOLDER if SHARED_FOLDER.is_dir() else None) as file:
-            descriptor = os.dup(file.fileno())
-        where = str(SHARED_FOLDER)
+        return _file_in_folder(size)
+    os.ftruncate(descriptor, size)
+    return descriptor
+
+
+def _file_in_folder(size: int) -> int:
+    with tempfile.TemporaryFile(dir=SHARED_FOLDER if SHARED_FOLDER.is_dir() else None) as file:
+        descriptor = os.dup(file.fileno())
     try:
-        # Without this, a full file system shows as SIGBUS at the first touch.
+        # The folder has a limit of its own. Without this, that it is full would show as SIGBUS at the first touch.
         os.posix_fallocate(descriptor, 0, size)
     except OSError as error:
         os.close(descriptor)
-        raise LoaderError(where, f"no room for a batch of {size / 1e6:.0f} MB ({error.strerror}); {_MEND}") from error
+        raise LoaderError(SHARED_FOLDER, f"no room for a batch of {size / 1e6:.0f} MB ({error.strerror}); {_MEND}") from error
     return descriptor
 
 
