@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 import medio
-from medio import CorruptFileError, GeometryError, Image, UnsupportedError
+from medio import CorruptFileError, GeometryError, Image, MissingFileError, UnsupportedError
 
 AFFINE = np.array([[0, 0, 0.7, -100.0], [0, 0.8, 0, -50], [2.5, 0, 0, 30], [0, 0, 0, 1]])
 
@@ -155,5 +155,95 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
 def test_films_and_other_suffixes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(GeometryError, match="needs a volume"):
         medio.write(Image(np.zeros((4, 4), np.uint8), None, (1, 1)), tmp_path / "a.nii")
-    with pytest.raises(UnsupportedError, match=r"\.nii, \.nii\.gz or \.png"):
-        medio.write(_volume(), tmp_path / "a.mha")
+    with pytest.raises(UnsupportedError, match=r"written as \.nii, \.nii\.gz, \.nrrd, .*; choose one of these suffixes"):
+        medio.write(_volume(), tmp_path / "a.npy")
+
+
+def _saved(
+    path: Path, array: np.ndarray, sform: np.ndarray, qform: np.ndarray, codes: tuple[int, int], kind: type = nibabel.Nifti1Image
+) -> Path:
+    image = kind(array, None)
+    image.header.set_sform(sform, code=codes[0])
+    image.header.set_qform(qform, code=codes[1])
+    nibabel.save(image, path)
+    return path
+
+
+def test_sform_and_qform_of_one_frame_must_agree(tmp_path: Path) -> None:
+    array, there = np.zeros((5, 4, 3), np.int16), np.diag([2.0, 3, 4, 1])
+    near, far = there.copy(), there.copy()
+    near[0, 3], far[0, 3] = 0.9, 1.1  # half a voxel is 1 mm
+    for codes in ((1, 1), (2, 2)):
+        assert medio.read(_saved(tmp_path / "a.nii", array, there, near, codes)).spacing == (4, 3, 2)
+        with pytest.raises(
+            GeometryError, match=rf"both claim frame {codes[0]} and lie up to 1\.1 mm apart; set the code of the wrong one to 0"
+        ):
+            medio.read(_saved(tmp_path / "a.nii", array, there, far, codes))
+    # two frames may differ, and a form without a code says nothing
+    for codes in ((2, 1), (1, 0)):
+        assert medio.read(_saved(tmp_path / "a.nii", array, there, far, codes)).world((0, 0, 0)).tolist() == [0, 0, 0]
+    assert medio.read(_saved(tmp_path / "a.nii", array, there, far, (0, 1))).world((0, 0, 0)).tolist() == pytest.approx([-1.1, 0, 0])
+
+
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Pair, nibabel.Nifti2Image])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("dtype", ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"])
+def test_pairs_nifti2_and_both_byte_orders_have_the_values_of_nibabel(tmp_path: Path, kind: type, order: str, dtype: str) -> None:
+    array = np.arange(60).reshape(5, 4, 3).astype(dtype)
+    header = kind(array, np.eye(4), dtype=dtype).header.as_byteswapped(order)
+    path = tmp_path / ("a.hdr" if kind is nibabel.Nifti1Pair else "a.nii")
+    nibabel.save(kind(array, np.diag([0.7, 0.8, 2.5, 1]), header), path)
+    size_of_header = np.frombuffer(path.read_bytes()[:4], order + "i4")[0]
+    assert size_of_header in (348, 540)  # the file has the byte order of the case
+    back = medio.read(path)
+    assert back.array.dtype == np.dtype(dtype)
+    assert np.array_equal(back.array, np.asarray(nibabel.load(path).dataobj).transpose(2, 1, 0))
+    assert back.world((2, 1, 4)) == pytest.approx((-4 * 0.7, -0.8, 5), abs=1e-6)
+    if kind is nibabel.Nifti1Pair:
+        assert np.array_equal(medio.read(tmp_path / "a.img").array, back.array)
+        (tmp_path / "a.img").unlink()
+        with pytest.raises(MissingFileError, match=r"a\.hdr: the other file of its pair is missing"):
+            medio.read(path)
+
+
+@pytest.mark.parametrize("names", ["RGB", "RGBA"])
+def test_colours_become_channels(tmp_path: Path, names: str) -> None:
+    record = np.dtype([(name, "u1") for name in names])
+    values = np.random.default_rng(0).integers(0, 256, (5, 4, 3, len(names)), np.uint8)
+    nibabel.save(nibabel.Nifti1Image(values.view(record)[..., 0], np.eye(4)), tmp_path / "a.nii.gz")
+    assert np.array_equal(medio.read(tmp_path / "a.nii.gz").array, values.transpose(3, 2, 1, 0))
+
+
+def test_micrometres_become_millimetres_and_a_unit_that_is_none_is_corrupt(tmp_path: Path) -> None:
+    image = nibabel.Nifti1Image(np.zeros((2, 2, 2), np.int16), np.diag([200.0, 300, 400, 1]))
+    image.header.set_xyzt_units("micron")
+    nibabel.save(image, tmp_path / "a.nii")
+    assert medio.read(tmp_path / "a.nii").spacing == pytest.approx((0.4, 0.3, 0.2), rel=1e-6)
+    raw = bytearray((tmp_path / "a.nii").read_bytes())
+    raw[123] = 7
+    (tmp_path / "a.nii").write_bytes(raw)
+    with pytest.raises(CorruptFileError, match=r"a\.nii: xyzt_units is 7"):
+        medio.read(tmp_path / "a.nii")
+
+
+def test_analyze_does_not_know_left_from_right(tmp_path: Path) -> None:
+    nibabel.save(nibabel.AnalyzeImage(np.zeros((2, 2, 2), np.int16), np.eye(4)), tmp_path / "a.img")
+    with pytest.raises(GeometryError, match="nothing in it says left from right"):
+        medio.read(tmp_path / "a.hdr")
+
+
+def test_complex_values_are_refused(tmp_path: Path) -> None:
+    nibabel.save(nibabel.Nifti1Image(np.zeros((2, 2, 2), np.complex64), np.eye(4)), tmp_path / "a.nii")
+    with pytest.raises(UnsupportedError, match="type complex64"):
+        medio.read(tmp_path / "a.nii")
+
+
+def test_a_few_bytes_that_declare_a_huge_volume_take_no_memory(tmp_path: Path) -> None:
+    medio.write(_volume(), tmp_path / "a.nii")
+    raw = bytearray((tmp_path / "a.nii").read_bytes())
+    raw[42:48] = np.array([30000] * 3, "<i2").tobytes()
+    (tmp_path / "a.nii").write_bytes(raw)
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(raw))
+    for name in ("a.nii", "a.nii.gz"):
+        with pytest.raises(CorruptFileError, match="54000000000000 bytes of voxels declared; too few bytes"):
+            medio.read(tmp_path / name)

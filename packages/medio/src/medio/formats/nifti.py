@@ -3,6 +3,7 @@
 Source: NIfTI-1.1 header, sections on orientation (methods 2 and 3), scaling and units.
 """
 
+import math
 import zlib
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy.typing as npt
 
 from medio.atomic import replacing
 from medio.errors import CorruptFileError, GeometryError, MissingFileError, UnsupportedError
+from medio.formats.voxels import DEFLATE_LIMIT, as_image, to_write
 from medio.image import Image
 
 _FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])  # RAS to LPS, its own inverse
@@ -25,38 +27,45 @@ def read_nifti(path: Path) -> Image:
     """Read a NIfTI-1 or NIfTI-2 volume.
 
     Args:
-        path: .nii or .nii.gz.
+        path: .nii, .nii.gz, or either file of a pair .hdr and .img.
 
     Returns:
-        (D, H, W), or (C, D, H, W) for a fourth (or fifth) dimension. Integers stay as stored; scaled ones become int16 where exact, else float32.
-        The affine is the sform where its code is set, else the qform. Lengths in metres or micrometres become mm; unknown units are mm.
+        (D, H, W), or (C, D, H, W) for a fourth (or fifth) dimension or colour. Integers stay as stored; scaled ones become int16 where exact, else float32.
+        The affine is the sform where its code is set, else the qform: two codes name two frames (scanner, aligned, a template), and the sform is the one that
+        a later step chose. Where both name the same frame they must agree. Lengths in metres or micrometres become mm; unknown units are mm.
 
     Raises:
-        MissingFileError: no such file.
+        MissingFileError: no such file, or half a pair.
         CorruptFileError: not NIfTI, or cut short.
-        GeometryError: neither sform nor qform is set, or the one that is set is singular.
+        GeometryError: neither sform nor qform is set, the one that is set is singular, or both claim the same frame and disagree.
+        UnsupportedError: complex values, and shapes that are not one volume.
     """
     if not path.is_file():
         raise MissingFileError(path, "no such file")
     try:
         image: Any = nibabel.load(path)
         header = image.header
-        codes = int(header["sform_code"]), int(header["qform_code"])
+        kind = type(image)
         affine = np.array(image.affine, np.float64)
     except Exception as error:  # nibabel raises what the header makes it raise
         raise CorruptFileError(path, f"not a readable NIfTI header ({_short(error)}); fetch it again or exclude it") from error
+    if not all(Path(image.file_map[part].filename).is_file() for part in ("header", "image") if part in image.file_map):
+        raise MissingFileError(path, "the other file of its pair is missing; put the .hdr and the .img side by side")
+    if "sform_code" not in header:
+        raise GeometryError(path, f"is {kind.__name__}, not NIfTI: nothing in it says left from right; convert it with what wrote it")
+    codes = int(header["sform_code"]), int(header["qform_code"])
     if codes == (0, 0):
         raise GeometryError(
             path, "sform_code and qform_code are both 0: nothing says where or how large a voxel is; set one, e.g. from the original DICOM"
         )
-    affine[:3] *= _MILLIMETRES.get(header.get_xyzt_units()[0], 1.0)
+    length = _MILLIMETRES.get(_length_unit(header, path), 1.0)
+    affine[:3] *= length
+    if codes[0] == codes[1]:
+        _check_agreement(header, path, affine, length)
     array = _read_array(image, path)
-    affine = _FLIP @ affine @ _REVERSE
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6 * max(float(np.prod(spacing)), 1e-12):
-        raise GeometryError(path, f"{'sform' if codes[0] else 'qform'} is singular; correct it, e.g. from the original DICOM")
-    meta = {"path": str(path), "sform_code": codes[0], "qform_code": codes[1]}
-    return Image(array, affine, (float(spacing[0]), float(spacing[1]), float(spacing[2])), "", meta)
+    return as_image(
+        path, array, _FLIP @ affine @ _REVERSE, "sform" if codes[0] else "qform", {"sform_code": codes[0], "qform_code": codes[1]}
+    )
 
 
 def write_nifti(image: Image, path: Path) -> None:
@@ -72,12 +81,8 @@ def write_nifti(image: Image, path: Path) -> None:
         GeometryError: a film, which has no place in the patient.
         UnsupportedError: a type of value that NIfTI does not have.
     """
-    if image.affine is None or len(image.spacing) != 3:
-        raise GeometryError(path, "NIfTI needs a volume with an affine; write films as .png")
-    array = image.array
-    array = array.astype({"b": np.uint8, "f": np.float32}[array.dtype.kind]) if array.dtype in (np.bool_, np.float16) else array
-    if array.dtype.kind not in "iuf" or array.dtype.itemsize > 8:
-        raise UnsupportedError(path, f"NIfTI here holds integers and floats, not {array.dtype}")
+    array = to_write(image, path, "NIfTI")
+    assert image.affine is not None
     array = array.transpose(3, 2, 1, 0) if array.ndim == 4 else array.transpose(2, 1, 0)
     affine = _FLIP @ image.affine @ _REVERSE
     out: Any = _nifti_image(array, affine, dtype=array.dtype)
@@ -95,23 +100,57 @@ def write_nifti(image: Image, path: Path) -> None:
         nibabel.save(out, partial)
 
 
+def _length_unit(header: Any, path: Path) -> str:
+    try:
+        return str(header.get_xyzt_units()[0])
+    except KeyError as error:
+        raise CorruptFileError(path, f"xyzt_units is {int(header['xyzt_units'])}, which is no unit; correct the header") from error
+
+
+def _check_agreement(header: Any, path: Path, affine: npt.NDArray[np.float64], length: float) -> None:
+    """Refuse a qform of the same frame as the sform that puts a corner of the volume half a voxel or more elsewhere."""
+    try:
+        other = np.array(header.get_qform(), np.float64)
+    except Exception as error:  # a quaternion that is none: nibabel raises several kinds
+        raise GeometryError(path, f"its qform is not a rotation ({_short(error)}); set qform_code to 0 if the sform is right") from error
+    other[:3] *= length
+    ends = [(0, max(0, int(n) - 1)) for n in header.get_data_shape()[:3]]
+    corners = np.array(np.meshgrid(*ends, indexing="ij")).reshape(len(ends), -1)
+    apart = float(np.linalg.norm((affine - other)[:3, : len(ends)] @ corners + (affine - other)[:3, 3:], axis=0).max())
+    if apart > 0.5 * float(np.linalg.norm(affine[:3, :3], axis=0).min()) + 1e-3:
+        raise GeometryError(
+            path,
+            f"sform and qform both claim frame {int(header['sform_code'])} and lie up to {apart:.3g} mm apart; set the code of the wrong one to 0",
+        )
+
+
 def _read_array(image: Any, path: Path) -> npt.NDArray[Any]:
     slope, intercept = image.dataobj.slope, image.dataobj.inter
+    needed = math.prod(map(int, image.shape)) * image.get_data_dtype().itemsize
+    held = Path(image.file_map["image"].filename)
+    size = held.stat().st_size
+    # Before memory is taken: no compressed file holds more than this.
+    enough = needed <= size * (DEFLATE_LIMIT if held.name.lower().endswith(".gz") else 1)
     try:
-        stored = np.asarray(image.dataobj.get_unscaled())
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        needed = int(np.prod(image.shape)) * image.get_data_dtype().itemsize
+        stored = np.asarray(image.dataobj.get_unscaled()) if enough else None
+        reason = "too few bytes"
+    except (OSError, EOFError, ValueError, zlib.error, MemoryError) as error:
+        stored, reason = None, _short(error)
+    if stored is None:
         raise CorruptFileError(
             path,
-            f"ends before its voxels do ({path.stat().st_size} bytes on disk, {needed} bytes of voxels declared; {_short(error)}); fetch it again or exclude it",
-        ) from error
-    if stored.dtype.kind not in "iuf":
+            f"ends before its voxels do ({size} bytes on disk, {needed} bytes of voxels declared; {reason}); fetch it again or exclude it",
+        )
+    colours = stored.dtype.names
+    if colours:  # RGB and RGBA are records of one byte a colour
+        array = np.stack([stored[name] for name in colours])
+        return np.stack([_z_y_x(plane, path) for plane in array])
+    if stored.dtype.kind not in "iuf" or stored.dtype.itemsize > 8:
         raise UnsupportedError(path, f"voxels of type {stored.dtype} are not read; only integers and floats are")
     stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
     if (slope, intercept) != (1, 0):
         stored = _scale(stored, float(slope), float(intercept))
-    array = _z_y_x(stored, path)
-    return np.ascontiguousarray(array)
+    return _z_y_x(stored, path)
 
 
 def _scale(stored: npt.NDArray[Any], slope: float, intercept: float) -> npt.NDArray[Any]:
