@@ -10,6 +10,10 @@ from medio.derived.segment import Segment
 from medio.derived.segmentation import write_segmentation
 from medio.derived.segmentation_reader import read_segmentation, read_segmentation_frames
 from medio.derived.source import Equipment, keyed_uids
+from medio.dicom.cine import Cine, read_cine
+from medio.dicom.luts import window
+from medio.dicom.report import SeriesReport, VolumeReport
+from medio.dicom.series import Volumes, inspect_series, read_series
 from medio.errors import (
     CorruptFileError,
     GeometryError,
@@ -41,6 +45,7 @@ __all__ = [
     "AuditEntry",
     "Box",
     "BuildReport",
+    "Cine",
     "CorruptFileError",
     "Crop",
     "DeidentifyReport",
@@ -65,10 +70,13 @@ __all__ = [
     "Segment",
     "SegmentReference",
     "Series",
+    "SeriesReport",
     "ShardDataset",
     "ShardSample",
     "UnsupportedError",
     "VerifyReport",
+    "VolumeReport",
+    "Volumes",
     "axis_letters",
     "balance",
     "build_shards",
@@ -77,6 +85,7 @@ __all__ = [
     "deidentify",
     "deidentify_files",
     "index_to_world",
+    "inspect_series",
     "key_digest",
     "keyed_generator",
     "keyed_uids",
@@ -84,9 +93,11 @@ __all__ = [
     "pad",
     "paste_back",
     "read",
+    "read_cine",
     "read_measurements",
     "read_segmentation",
     "read_segmentation_frames",
+    "read_series",
     "reorient",
     "resample",
     "resize",
@@ -96,6 +107,7 @@ __all__ = [
     "split_patients",
     "to_device",
     "verify_shards",
+    "window",
     "world_to_index",
     "write",
     "write_measurements",

@@ -1,23 +1,25 @@
-"""Projection images: DICOM CR, DX, MG and the like, PNG and JPEG; one plane, no place in the patient."""
+"""Projection images: DICOM CR, DX, MG and the like; one plane, no place in the patient."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import imagecodecs
 import numpy as np
 import numpy.typing as npt
-from pydicom.pixels.processing import apply_modality_lut
 
-from medio.atomic import replacing
+from medio.dicom.frame import Frame
 from medio.dicom.instances import Instance
+from medio.dicom.luts import modality_table, voi_of
+from medio.dicom.padding import padding_of
 from medio.dicom.pixels import frames
+from medio.dicom.projection import projection_spacing
 from medio.dicom.rescale import rescale_slices
-from medio.errors import CorruptFileError, GeometryError, MissingFileError, UnsupportedError
+from medio.errors import GeometryError, UnsupportedError
 from medio.image import Image
 
-FILM_MODALITIES = frozenset({"CR", "DX", "MG", "RG", "RF", "XA", "IO", "PX", "SC", "OT", "US", "ES", "XC", "OP", "GM", "DG"})
-_SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+FILM_MODALITIES = frozenset({"CR", "DX", "MG", "RG", "RF", "XA", "IO", "PX", "SC", "OT", "US", "ES", "XC", "OP", "GM", "DG", "NM"})
+_GROUPS = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
 
 
 def read_dicom_film(instance: Instance, meta: Mapping[str, Any], spacing: tuple[float, ...] | None) -> Image:
@@ -29,110 +31,108 @@ def read_dicom_film(instance: Instance, meta: Mapping[str, Any], spacing: tuple[
         spacing: (row, column) mm; needed where the file has none, and preferred where given.
 
     Returns:
-        (H, W), or (3, H, W) for colour; affine None. Bright means dense: MONOCHROME1 is inverted within BitsStored. `meta["spacing_source"]` names where the
-        spacing comes from: `ImagerPixelSpacing` is measured at the detector, so lengths in the patient are smaller by the magnification.
+        (H, W), or (3, H, W) for colour; affine None. Bright means dense: MONOCHROME1 is inverted within BitsStored. `meta` says how the spacing came about, see
+        `film_meta`.
 
     Raises:
         GeometryError: no spacing.
         UnsupportedError: several frames (cine).
         CorruptFileError: pixels that do not decode.
     """
-    header = instance.header
     if instance.frame_count > 1:
         raise UnsupportedError(
-            instance.path, f"{instance.frame_count} frames without a position each (cine); only single films and placed slices are read"
+            instance.path, f"{instance.frame_count} frames without a position each (cine): read them with medio.read_cine(path)"
         )
-    stored = next(frames(instance))
-    if stored.ndim == 3:
-        array: npt.NDArray[Any] = np.ascontiguousarray(np.moveaxis(stored, -1, 0))
-    elif (header.get("ModalityLUTSequence") or [{}])[0].get("LUTDescriptor"):
-        array = np.asarray(apply_modality_lut(stored, header))
-    else:
-        if header.get("PhotometricInterpretation") == "MONOCHROME1":
-            bits = int(header.get("BitsStored") or header.BitsAllocated)
-            # The complement within BitsStored: largest value becomes smallest, for signed values (-1 - v) too.
-            stored = np.invert(stored) if stored.dtype.kind == "i" else stored.dtype.type(2**bits - 1) - stored
-        slope, intercept = float(header.get("RescaleSlope") or 1), float(header.get("RescaleIntercept") or 0)
-        array = stored if (slope, intercept) == (1, 0) else rescale_slices(stored[None], [slope], [intercept])[0]
-    found, source = _film_spacing(instance)
-    chosen = spacing or found
+    extra, chosen = film_meta(instance, spacing)
+    array = film_values(next(frames(instance)), instance)
+    return Image(array, None, chosen, "", {**meta, **extra})
+
+
+def film_meta(instance: Instance, spacing: tuple[float, ...] | None) -> tuple[dict[str, Any], tuple[float, float]]:
+    """Return what `Image.meta` says of a film beside its header, and its spacing (row, column) mm.
+
+    `spacing_source` names the element that the spacing comes from, or `argument`; `spacing_plane` where it is measured (see `ProjectionSpacing`);
+    `magnification` how many times larger the patient appears there, None where not known: lengths in the patient are smaller by it; `voi` the windows;
+    `padding` the (lowest, highest) value that means no image, None where not said.
+
+    Raises:
+        GeometryError: no spacing in the file and none given, or not two numbers.
+    """
+    header = instance.header
+    found = projection_spacing(header)
+    chosen = spacing or found.spacing
     if chosen is None:
         raise GeometryError(instance.path, "has no positive PixelSpacing or ImagerPixelSpacing; pass spacing=(row, column) in mm")
+    flip = _flip(instance)
+    voi = voi_of(whole_frame(instance))
+    if flip is not None:
+        voi = replace(voi, slope=-1.0, intercept=flip, inverted=True)
+    padding = padding_of(header)
+    if padding is not None and modality_table(header, instance.path) is None:
+        slope, intercept = _rescale(header)
+        ends = [value * slope + intercept for value in padding]
+        ends = ends if flip is None else [flip - value for value in ends]
+        padding = (min(ends), max(ends))
+    elif padding is not None:
+        padding = None
     extra = {
-        "spacing_source": "argument" if spacing else source,
+        "spacing_source": "argument" if spacing else found.source,
+        "spacing_plane": "argument" if spacing else found.plane,
+        "magnification": None if spacing else found.magnification,
+        "voi": voi,
+        "padding": padding,
         "paths": (str(instance.path),),
         "sop_instance_uids": (str(header.get("SOPInstanceUID", "")),),
     }
-    return Image(array, None, _two(chosen, instance.path), "", {**meta, **extra})
+    return extra, _two(chosen, instance.path)
 
 
-def read_raster(path: Path, spacing: tuple[float, ...] | None) -> Image:
-    """Read a PNG or JPEG of 8 or 16 bit.
-
-    Args:
-        path: the file.
-        spacing: (row, column) mm; these formats carry none that can be trusted.
-
-    Returns:
-        (H, W) uint8 or uint16, or (3, H, W) where the channels differ; affine None.
+def film_values(stored: npt.NDArray[Any], instance: Instance) -> npt.NDArray[Any]:
+    """Turn one stored frame, (H, W) or (H, W, 3), into real values, bright where dense; colour to (3, H, W).
 
     Raises:
-        GeometryError: no spacing given.
-        CorruptFileError: the file does not decode.
-        UnsupportedError: transparency.
+        CorruptFileError: a Modality LUT that makes no sense.
     """
-    if spacing is None:
-        raise GeometryError(path, f"a {path.suffix[1:].upper()} file carries no pixel spacing; pass spacing=(row, column) in mm")
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise MissingFileError(path, f"cannot be opened ({error.strerror})") from error
-    decode = imagecodecs.png_decode if path.suffix.lower() == ".png" else imagecodecs.jpeg_decode
-    try:
-        pixels: npt.NDArray[Any] = decode(data)
-    except Exception as error:  # the codecs have their own errors
-        raise CorruptFileError(
-            path, f"{len(data)} bytes that do not decode as {path.suffix[1:].upper()} ({error}); fetch it again or exclude it"
-        ) from error
-    if pixels.ndim == 3 and pixels.shape[-1] in (2, 4):
-        if (pixels[..., -1] != np.iinfo(pixels.dtype).max).any():
-            raise UnsupportedError(path, "has transparent pixels, whose value is not defined; flatten it first")
-        pixels = pixels[..., :-1]
-    if pixels.ndim == 3:
-        grey = bool((pixels == pixels[..., :1]).all())
-        pixels = np.ascontiguousarray(pixels[..., 0] if grey else np.moveaxis(pixels, -1, 0))
-    return Image(pixels, None, _two(spacing, path), "", {"path": str(path), "spacing_source": "argument"})
+    if stored.ndim == 3:
+        return np.ascontiguousarray(np.moveaxis(stored, -1, 0))
+    header = instance.header
+    table = modality_table(header, instance.path)
+    inverted = header.get("PhotometricInterpretation") == "MONOCHROME1"
+    if table is not None:
+        values = table(stored)
+        return np.asarray(2**table.bits - 1 - values if inverted else values, np.uint16)
+    if inverted:
+        bits = int(header.get("BitsStored") or header.BitsAllocated)
+        # The complement within BitsStored: largest value becomes smallest, for signed values (-1 - v) too.
+        stored = np.invert(stored) if stored.dtype.kind == "i" else stored.dtype.type(2**bits - 1) - stored
+    slope, intercept = _rescale(header)
+    return stored if (slope, intercept) == (1, 0) else rescale_slices(stored[None], [slope], [intercept])[0]
 
 
-def write_png(image: Image, path: Path) -> None:
-    """Write a film as PNG, 8 bit where every value fits, else 16 bit; the spacing is not kept.
-
-    Args:
-        image: (H, W), (1, H, W), or (3, H, W) for colour; whole numbers in 0 to 65535.
-        path: ends in .png.
-
-    Raises:
-        UnsupportedError: a volume, fractions, or values out of range.
-    """
-    array = image.array
-    if len(image.spacing) != 2 or (array.ndim == 3 and array.shape[0] not in (1, 3)):
-        raise UnsupportedError(path, f"a PNG holds one plane, not an array of shape {array.shape}; write .nii.gz or one slice")
-    if array.dtype.kind not in "iub" or array.min() < 0 or array.max() > 65535:
-        raise UnsupportedError(path, f"a PNG holds whole numbers in 0 to 65535, not {array.dtype}; window and convert the values first")
-    wide = array.dtype not in (np.uint8, np.bool_) and (array.dtype == np.uint16 or int(array.max()) > 255)
-    array = array.astype(np.uint16 if wide else np.uint8)
-    if array.ndim == 3:
-        array = array[0] if array.shape[0] == 1 else np.moveaxis(array, 0, -1)
-    with replacing(path) as partial:
-        partial.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(array)))
+def whole_frame(instance: Instance) -> Frame:
+    """Return a film as a frame without a place, to look up what its header says."""
+    header = instance.header
+    nowhere = np.zeros(0)
+    size = (int(header.Rows), int(header.Columns))
+    groups = [group for name in _GROUPS for group in (header.get(name) or [])[:1]]
+    return Frame(instance, 0, nowhere, nowhere, (0.0, 0.0), None, None, _rescale(header)[1], "", size, "", None, (*groups, header))
 
 
-def _film_spacing(instance: Instance) -> tuple[tuple[float, ...] | None, str]:
-    for keyword in _SPACINGS:
-        value = instance.header.get(keyword)
-        if value and all(float(v) > 0 for v in value):
-            return tuple(float(v) for v in value), keyword
-    return None, ""
+def _rescale(header: Any) -> tuple[float, float]:
+    return float(header.get("RescaleSlope") or 1), float(header.get("RescaleIntercept") or 0)
+
+
+def _flip(instance: Instance) -> float | None:
+    """Return what inverted values and the file's own add up to, None where values are not inverted."""
+    header = instance.header
+    if header.get("PhotometricInterpretation") != "MONOCHROME1":
+        return None
+    table = modality_table(header, instance.path)
+    if table is not None:
+        return float(2**table.bits - 1)
+    bits = int(header.get("BitsStored") or header.BitsAllocated)
+    slope, intercept = _rescale(header)
+    return slope * (-1 if header.get("PixelRepresentation") else 2**bits - 1) + 2 * intercept
 
 
 def _two(spacing: tuple[float, ...], path: Path) -> tuple[float, float]:

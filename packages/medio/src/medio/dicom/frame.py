@@ -1,0 +1,198 @@
+"""One slice of a volume: where it lies, and how its stored values become real ones.
+
+Source: DICOM PS3.3 C.7.6.2 (Image Plane), C.7.6.16 (Multi-frame Functional Groups).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydicom import Dataset
+
+from medio.dicom.instances import Instance
+from medio.errors import GeometryError
+
+Header = Any
+"""A data set or an item of a sequence: anything that has `get(keyword)`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One slice: where it lies, and how its stored values become real ones.
+
+    Attributes:
+        instance: its file.
+        index: its number in that file, from 0.
+        position: (3,) LPS mm of the centre of the first pixel.
+        orientation: (6,) unit vectors along increasing column index, then along increasing row index.
+        spacing: (row, column) distance in mm.
+        thickness: distance to the next slice or else slice thickness in mm, where said.
+        slope: rescale slope, None where not said.
+        intercept: rescale intercept.
+        rescale_type: what the rescaled values are, e.g. `HU`; empty where not said.
+        size: (rows, columns).
+        frame_of_reference_uid: positions of different ones cannot be compared; empty where not said.
+        tile: (row, column) of its first pixel inside the stored frame where many slices share one (mosaics).
+        groups: where to look for what else is said of this slice: its functional groups, the shared ones, the header.
+        numbers: what a vector of the file says of this slice, e.g. its time slot.
+    """
+
+    instance: Instance
+    index: int
+    position: npt.NDArray[np.float64]
+    orientation: npt.NDArray[np.float64]
+    spacing: tuple[float, float]
+    thickness: float | None
+    slope: float | None
+    intercept: float
+    rescale_type: str
+    size: tuple[int, int]
+    frame_of_reference_uid: str
+    tile: tuple[int, int] | None = None
+    groups: tuple[Header, ...] = ()
+    numbers: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """File name, and the frame's number where the file holds several."""
+        many = self.instance.frame_count > 1
+        return f"{self.instance.path.name} frame {self.index + 1}" if many else self.instance.path.name
+
+    def find(self, keyword: str, *sequences: str) -> Any:
+        """Look up what is said of this slice: in the functional group sequences named, of the frame and then of all frames, and then in the header."""
+        return first(
+            [*(item for group in self.groups for name in sequences for item in (group.get(name) or [])[:1]), *self.groups], keyword
+        )
+
+
+def make_frame(
+    instance: Instance,
+    index: int,
+    sources: Sequence[Header],
+    *,
+    position: npt.NDArray[np.float64] | None = None,
+    groups: tuple[Header, ...] = (),
+    numbers: tuple[tuple[str, int], ...] = (),
+) -> Frame:
+    """Read the plane of one slice from the first of several sources that says each thing.
+
+    Args:
+        instance: the file.
+        index: the frame's number in it.
+        sources: where to look, in this order.
+        position: LPS mm, where it does not stand in the sources.
+        groups: see `Frame`.
+        numbers: see `Frame`.
+
+    Raises:
+        GeometryError: position, orientation or spacing missing or senseless.
+    """
+    header = instance.header
+    place = numbers_of(instance, sources, "ImagePositionPatient", 3) if position is None else position
+    orientation = plane_of(instance, sources)
+    spacing = numbers_of(instance, sources, "PixelSpacing", 2)
+    if (spacing <= 0).any():
+        raise GeometryError(instance.path, f"PixelSpacing {spacing.tolist()} is not positive; exclude the file")
+    thickness = first(sources, "SpacingBetweenSlices") or first(sources, "SliceThickness")
+    slope, intercept = first(sources, "RescaleSlope"), first(sources, "RescaleIntercept")
+    return Frame(
+        instance,
+        index,
+        place,
+        orientation,
+        (float(spacing[0]), float(spacing[1])),
+        abs(float(thickness)) if thickness else None,
+        None if slope is None else float(slope),
+        float(intercept or 0),
+        str(first(sources, "RescaleType") or ""),
+        (int(header.Rows), int(header.Columns)),
+        str(header.get("FrameOfReferenceUID") or ""),
+        None,
+        groups or (header,),
+        numbers,
+    )
+
+
+def plane_of(instance: Instance, sources: Sequence[Header]) -> npt.NDArray[np.float64]:
+    """Return ImageOrientationPatient (6,) as two unit vectors.
+
+    Raises:
+        GeometryError: missing, or not two perpendicular unit vectors.
+    """
+    orientation = numbers_of(instance, sources, "ImageOrientationPatient", 6)
+    row, column = orientation[:3], orientation[3:]
+    lengths = np.linalg.norm(row), np.linalg.norm(column)
+    if abs(lengths[0] - 1) > 1e-2 or abs(lengths[1] - 1) > 1e-2 or abs(row @ column) > 1e-3:
+        raise GeometryError(
+            instance.path, f"ImageOrientationPatient {orientation.tolist()} is not two perpendicular unit vectors; exclude the file"
+        )
+    return np.concatenate([row / lengths[0], column / lengths[1]])
+
+
+def first(sources: Sequence[Header], keyword: str) -> Any:
+    """Return the first value that is said and not empty, or None."""
+    for source in sources:
+        value = source.get(keyword)
+        if value is not None and value != "":
+            return value
+    return None
+
+
+def numbers_of(instance: Instance, sources: Sequence[Header], keyword: str, count: int) -> npt.NDArray[np.float64]:
+    """Return `count` finite numbers.
+
+    Raises:
+        GeometryError: missing, another count, or not numbers.
+    """
+    value = first(sources, keyword)
+    try:
+        numbers = np.array([float(v) for v in value], np.float64)
+    except (TypeError, ValueError):
+        numbers = np.empty(0)
+    if numbers.shape != (count,) or not np.isfinite(numbers).all():
+        raise GeometryError(
+            instance.path, f"{keyword} is missing or not {count} numbers (found {value!r}); nothing is assumed, exclude the file"
+        )
+    return numbers
+
+
+def private(header: Header, creator: str, group: int, element: int) -> Any:
+    """Return the value of a private element by its creator, None where it is absent.
+
+    Args:
+        header: data set or item.
+        creator: the text that reserves the block, e.g. `SIEMENS MR HEADER`.
+        group: e.g. 0x0019.
+        element: the last two hexadecimal digits of the element, e.g. 0x0C.
+    """
+    if isinstance(header, Dataset):
+        try:
+            return header.private_block(group, creator)[element].value
+        except KeyError:
+            return None
+    return header.private(creator, group, element)
+
+
+def numbers_in(value: Any, kind: str = "d") -> tuple[float, ...]:
+    """Return the numbers of a value, whatever its representation; empty where there are none.
+
+    Args:
+        value: a number, several, decimal text, or raw bytes of an element whose VR the file does not say.
+        kind: of raw bytes: `d` or `f` for floats, `u` for unsigned 16 bit, `t` for decimal text.
+    """
+    if value is None:
+        return ()
+    if isinstance(value, bytes):
+        if kind != "t":
+            stored = np.dtype({"d": "<f8", "f": "<f4", "u": "<u2"}[kind])
+            return tuple(map(float, np.frombuffer(value[: len(value) // stored.itemsize * stored.itemsize], stored)))
+        value = value.decode("latin-1")
+    if isinstance(value, str):
+        value = [part for part in value.replace("\0", "").split("\\") if part.strip()]
+    values = value if isinstance(value, Sequence) else [value]
+    try:
+        return tuple(float(v) for v in values)
+    except (TypeError, ValueError):
+        return ()
