@@ -55,11 +55,11 @@ def test_a_row_says_what_the_header_says(archive: Path) -> None:
 
 
 def test_rows_are_ordered_by_path_and_progress_counts_them(archive: Path, write_ct: WriteCT) -> None:
-    write_ct(archive / "c", np.zeros((70, 2, 2), np.uint16), AFFINE)  # more than one chunk
+    write_ct(archive / "c", np.zeros((130, 2, 2), np.uint16), AFFINE)  # more than one chunk
     seen: list[tuple[int, int]] = []
     table = medio.scan(archive, progress=lambda done, total: seen.append((done, total)))
     assert table["path"].to_pylist() == sorted(table["path"].to_pylist(), key=Path)
-    assert seen == [(64, 80), (80, 80)]
+    assert seen == [(128, 140), (140, 140)]
 
 
 @pytest.mark.slow  # two fresh interpreters import the package

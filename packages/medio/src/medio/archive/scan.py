@@ -1,8 +1,24 @@
-"""What an archive holds: one row a file, and the series that the rows form."""
+"""What an archive holds: one row a file.
+
+Query the table with pyarrow, or the Parquet file with DuckDB:
+
+    import pyarrow.compute as pc
+    index = medio.scan("archive", workers=8, out="index.parquet")
+    thin = index.filter((pc.field("modality") == "CT") & (pc.field("slice_thickness") <= 1.5) & pc.field("error").is_null())
+
+    import duckdb
+    duckdb.sql('''
+        select manufacturer, convolution_kernel, count(distinct series_instance_uid) as series, count(distinct patient_id) as patients
+        from 'index.parquet' where modality = 'CT' and error is null
+        group by all order by series desc
+    ''')
+"""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -10,234 +26,174 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pydicom import Dataset
+import pyarrow.parquet as pq
 
-from medio.dicom.instances import SENSELESS, Instance, is_dicom, open_instance, sound
-from medio.dicom.pixels import missing_pixels
-from medio.errors import MedioError, MissingFileError
+from medio.archive.columns import SCHEMA, Row, error_row
+from medio.archive.known import Integers, KnownRows, load_index
+from medio.archive.parts import Parts
+from medio.archive.reading import file_rows
+from medio.archive.walk import Chunk, walk
+from medio.atomic import replacing
+from medio.errors import MedioError
 
-_TEXT = {
-    "patient_id": "PatientID",
-    "patient_sex": "PatientSex",
-    "patient_age": "PatientAge",
-    "study_instance_uid": "StudyInstanceUID",
-    "series_instance_uid": "SeriesInstanceUID",
-    "sop_instance_uid": "SOPInstanceUID",
-    "frame_of_reference_uid": "FrameOfReferenceUID",
-    "modality": "Modality",
-    "manufacturer": "Manufacturer",
-    "manufacturer_model_name": "ManufacturerModelName",
-    "institution_name": "InstitutionName",
-    "study_date": "StudyDate",
-    "study_description": "StudyDescription",
-    "series_description": "SeriesDescription",
-    "body_part_examined": "BodyPartExamined",
-    "view_position": "ViewPosition",
-    "photometric_interpretation": "PhotometricInterpretation",
-    "burned_in_annotation": "BurnedInAnnotation",
-}
-_WHOLE = {
-    "series_number": "SeriesNumber",
-    "instance_number": "InstanceNumber",
-    "rows": "Rows",
-    "columns": "Columns",
-    "number_of_frames": "NumberOfFrames",
-}
-_REAL = {"slice_thickness": "SliceThickness"}
-_REALS = {
-    "image_position_patient": "ImagePositionPatient",
-    "image_orientation_patient": "ImageOrientationPatient",
-    "pixel_spacing": "PixelSpacing",
-    "imager_pixel_spacing": "ImagerPixelSpacing",
-}
+__all__ = ["SCHEMA", "scan"]
 
-SCHEMA = pa.schema(
-    [
-        ("path", pa.string()),
-        ("size", pa.int64()),
-        ("mtime", pa.float64()),
-        ("error", pa.string()),
-        ("sop_class_uid", pa.string()),
-        ("transfer_syntax_uid", pa.string()),
-        *((name, pa.string()) for name in _TEXT),
-        *((name, pa.int64()) for name in _WHOLE),
-        *((name, pa.float64()) for name in _REAL),
-        *((name, pa.list_(pa.float64())) for name in _REALS),
-    ]
-)
-"""Columns of `scan`: snake_case DICOM keywords, null where the file does not say."""
-
-_CHUNK = 64
+_CHUNK = 128
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
-    """The images of one series, ready for `read(series.paths)`.
-
-    Attributes:
-        series_instance_uid: empty where the files have none; their folder then keeps them together.
-        study_instance_uid: its study.
-        patient_id: its patient.
-        modality: `CT`, `MR`, ….
-        study_date: YYYYMMDD.
-        manufacturer: of the scanner.
-        institution_name: where it was made.
-        series_description: free text.
-        sop_class_uid: of its first file.
-        rows: H of its first file.
-        columns: W of its first file.
-        paths: its files, ordered by position along the normal where every file has one, else by instance number.
-    """
-
-    series_instance_uid: str
-    study_instance_uid: str
-    patient_id: str
-    modality: str
-    study_date: str
-    manufacturer: str
-    institution_name: str
-    series_description: str
-    sop_class_uid: str
-    rows: int
-    columns: int
-    paths: tuple[Path, ...]
+class _Job:
+    chunk: Chunk
+    sizes: Integers | None  # of the known files, bytes
+    times: Integers | None  # of the known files, ns
 
 
-def scan(root: Path | str, *, workers: int | None = None, progress: Callable[[int, int], None] | None = None) -> pa.Table:
-    """Read the header of every file under a folder.
+@dataclass(frozen=True, slots=True)
+class _Done:
+    fresh: pa.RecordBatch
+    counts: list[int]  # of each file its fresh rows, -1 where it has not changed
+
+
+def scan(
+    root: Path | str,
+    *,
+    workers: int | None = None,
+    previous: Path | str | pa.Table | None = None,
+    out: Path | str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> pa.Table:
+    """Read the header of every file under a folder, also in zip and tar archives.
 
     Args:
-        root: the folder; hidden files and folders are passed over.
+        root: the folder; hidden files and folders are passed over, links to folders are followed where they lead out of it.
         workers: processes; none but this one by default. With more, call it under `if __name__ == "__main__":` as any process pool.
+        previous: an earlier index of the same folder, a table or a Parquet file (which may be absent still): files whose size and time of change are what they were
+            are taken from it, only new and changed ones are read, vanished ones are dropped.
+        out: Parquet file to write, whole or not at all. While the scan runs, what it has read is kept in the hidden folder `.<name>.parts` beside it: a scan that
+            was killed goes on from there when it is called again.
         progress: called with (files done, files in all).
 
     Returns:
         A table of `SCHEMA`, one row a file, ordered by path. A file that is not DICOM, is broken, or holds fewer bytes of uncompressed pixels than it declares
-        is a row whose `error` says so.
+        is a row whose `error` says so; so is a file that a DICOMDIR names and that is not there, behind the DICOMDIR.
 
     Raises:
         MissingFileError: no such folder.
+        CorruptFileError: `previous` is no index.
+        MedioError: a worker process died.
     """
-    root = Path(root)
-    if not root.is_dir():
-        raise MissingFileError(root, "no such folder")
-    paths = sorted(_files(root))
-    chunks = [paths[i : i + _CHUNK] for i in range(0, len(paths), _CHUNK)]
-    rows: list[dict[str, Any]] = []
-    for part in _mapped(chunks, workers or 1):
-        rows += part
+    chunks = list(walk(root, _CHUNK))
+    parts = Parts(Path(out)) if out is not None else None
+    earlier = [] if previous is None else [load_index(previous)]
+    known = KnownRows([*earlier, *(parts.load() if parts is not None else [])])
+    total, done = sum(chunk.count for chunk in chunks), 0
+    tables = []
+    for chunk, places, result in _results(root, chunks, known, workers or 1):
+        table = _merged(result, places, known)
+        tables.append(table)
+        if parts is not None:
+            parts.add(result.fresh)
+        done += chunk.count
         if progress is not None:
-            progress(len(rows), len(paths))
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
+            progress(done, total)
+    index = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
+    if out is not None and parts is not None:
+        with replacing(Path(out)) as partial:
+            pq.write_table(index, partial, compression="zstd")
+        parts.remove()
+    return index
 
 
-def series(table: pa.Table) -> list[Series]:
-    """Group the sound image files of a `scan` into series.
-
-    Args:
-        table: as `scan` returns; rows with an error, and files without pixels (reports, raw data), are left out.
-
-    Returns:
-        The series, ordered by patient, study date, study and series number.
-    """
-    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    for row in table.to_pylist():
-        if row["error"] is None and row["rows"] is not None:
-            uid = row["series_instance_uid"] or ""
-            groups.setdefault((row["study_instance_uid"] or "", uid, "" if uid else str(Path(row["path"]).parent)), []).append(row)
-    found = [_ordered(rows) for rows in groups.values()]
-    found.sort(
-        key=lambda rows: tuple(str(rows[0][k] or "") for k in ("patient_id", "study_date", "study_instance_uid")) + _last_keys(rows[0])
-    )
-    return [_series(rows) for rows in found]
-
-
-def _last_keys(row: dict[str, Any]) -> tuple[str, ...]:
-    return f"{row['series_number'] or 0:09d}", str(row["series_instance_uid"] or ""), row["path"]
-
-
-def _series(rows: list[dict[str, Any]]) -> Series:
-    first = rows[0]
-    texts = ("series_instance_uid", "study_instance_uid", "patient_id", "modality", "study_date", "manufacturer", "institution_name")
-    return Series(
-        **{name: first[name] or "" for name in (*texts, "series_description", "sop_class_uid")},
-        rows=first["rows"],
-        columns=first["columns"] or 0,
-        paths=tuple(Path(row["path"]) for row in rows),
-    )
-
-
-def _ordered(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    rows = sorted(rows, key=lambda row: (row["instance_number"] or 0, row["path"]))
-    positions = [row["image_position_patient"] for row in rows]
-    orientation = rows[0]["image_orientation_patient"]
-    if orientation is None or len(orientation) != 6 or not all(p is not None and len(p) == 3 for p in positions):
-        return rows
-    depth = np.array(positions) @ np.cross(orientation[:3], orientation[3:])
-    return [rows[i] for i in np.argsort(depth.round(4), kind="stable")]
-
-
-def _files(root: Path) -> Iterator[Path]:
-    for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(folder, name) for name in names if not name.startswith("."))
-
-
-def _mapped(chunks: list[list[Path]], workers: int) -> Iterator[list[dict[str, Any]]]:
+def _results(root: Path | str, chunks: list[Chunk], known: KnownRows, workers: int) -> Iterator[tuple[Chunk, Integers | None, _Done]]:
+    """Read chunks in their order, at most four a process ahead: neither jobs nor results pile up."""
     if workers <= 1 or len(chunks) < 2:
-        yield from map(_rows, chunks)
+        for chunk in chunks:
+            job, places = _job(chunk, known)
+            yield chunk, places, _read(job)
         return
+    waiting: deque[tuple[Chunk, Integers | None, Future[_Done]]] = deque()
     # Spawned, not forked: the caller may hold threads (torch, Arrow) that a fork would freeze.
     with ProcessPoolExecutor(min(workers, len(chunks)), mp_context=get_context("spawn")) as pool:
-        yield from pool.map(_rows, chunks)
+        try:
+            for chunk in chunks:
+                job, places = _job(chunk, known)
+                waiting.append((chunk, places, pool.submit(_read, job)))
+                if len(waiting) >= 4 * workers:
+                    first, found, future = waiting.popleft()
+                    yield first, found, future.result()
+            while waiting:
+                first, found, future = waiting.popleft()
+                yield first, found, future.result()
+        except BrokenProcessPool as error:
+            raise MedioError(
+                str(root), "a worker process died (out of memory?); scan again with fewer workers, with out= it goes on"
+            ) from error
 
 
-def _rows(paths: Iterable[Path]) -> list[dict[str, Any]]:
-    return [_row(path) for path in paths]
+def _job(chunk: Chunk, known: KnownRows) -> tuple[_Job, Integers | None]:
+    if not len(known):
+        return _Job(chunk, None, None), None
+    places, sizes, times = known.find(list(chunk.paths()))
+    return _Job(chunk, sizes, times), places
 
 
-def _row(path: Path) -> dict[str, Any]:
-    row: dict[str, Any] = {"path": str(path)}
+def _read(job: _Job) -> _Done:
+    """Read one chunk, in whichever process."""
+    rows: list[Row] = [error_row(folder, problem) for folder, problem in job.chunk.problems]
+    counts = []
+    for position, path in enumerate(job.chunk.paths()):
+        try:
+            status = os.stat(path)  # noqa: PTH116  # a Path of every file would cost more than this
+        except OSError as error:
+            rows.append(error_row(path, f"cannot be opened ({error.strerror})"))
+            counts.append(1)
+            continue
+        if (
+            job.sizes is not None
+            and job.times is not None
+            and (status.st_size, status.st_mtime_ns) == (job.sizes[position], job.times[position])
+        ):
+            counts.append(-1)
+            continue
+        found = file_rows(path, status)
+        rows += found
+        counts.append(len(found))
+    return _Done(as_batch(rows), counts)
+
+
+def as_batch(rows: list[Row]) -> pa.RecordBatch:
+    """Turn rows into columns; text that is no valid Unicode (names of files) is escaped."""
+    columns = zip(*rows, strict=True) if rows else [[] for _ in SCHEMA]
+    return pa.RecordBatch.from_arrays([_array(values, field) for values, field in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
+
+
+def _array(values: Sequence[Any], field: pa.Field) -> pa.Array:
     try:
-        status = path.stat()
-        row |= {"size": status.st_size, "mtime": status.st_mtime}
-        if not is_dicom(path):
-            return row | {"error": "not DICOM"}
-        instance = open_instance(path)
-        with sound(path):
-            row |= _columns(instance)
-            short = missing_pixels(instance)
-        if short:
-            row["error"] = short
-    except MedioError as error:
-        row["error"] = error.reason
-    except OSError as error:
-        row["error"] = f"cannot be opened ({error.strerror})"
-    return row
+        return pa.array(values, field.type)
+    except UnicodeEncodeError:
+        return pa.array([v.encode("utf-8", "backslashreplace").decode() if isinstance(v, str) else v for v in values], field.type)
+    except OverflowError:
+        return pa.array([v if v is None or -(2**63) <= v < 2**63 else None for v in values], field.type)
 
 
-def _columns(instance: Instance) -> dict[str, Any]:
-    header = instance.header
-    row: dict[str, Any] = {"sop_class_uid": instance.sop_class_uid or None, "transfer_syntax_uid": instance.syntax or None}
-    row |= {name: _value(header, keyword, _as_text) for name, keyword in _TEXT.items()}
-    row |= {name: _value(header, keyword, int) for name, keyword in _WHOLE.items()}
-    row |= {name: _value(header, keyword, float) for name, keyword in _REAL.items()}
-    row |= {name: _value(header, keyword, _as_reals) for name, keyword in _REALS.items()}
-    return row
-
-
-def _value(header: Dataset, keyword: str, convert: Callable[[Any], Any]) -> Any:
-    """Convert a value; null where it is absent, empty or senseless: one bad element must not hide the others."""
-    try:
-        value = header.get(keyword)
-        return None if value is None or value == "" else convert(value)
-    except SENSELESS:
-        return None
-
-
-def _as_text(value: Any) -> str:
-    return str(value)
-
-
-def _as_reals(value: Any) -> list[float] | None:
-    return [float(v) for v in value] or None
+def _merged(result: _Done, places: Integers | None, known: KnownRows) -> pa.Table:
+    """Put fresh rows and rows of files that have not changed in the order of the files."""
+    fresh = pa.Table.from_batches([result.fresh])
+    if places is None or -1 not in result.counts:
+        return fresh
+    order: list[Integers] = []
+    old: list[Integers] = []
+    taken, offset = 0, len(fresh)
+    extra = len(fresh) - sum(count for count in result.counts if count > 0)  # folders that cannot be listed
+    order.append(np.arange(extra))
+    taken = extra
+    for place, count in zip(places, result.counts, strict=True):
+        if count >= 0:
+            order.append(np.arange(taken, taken + count))
+            taken += count
+        else:
+            rows = known.rows(int(place))
+            old.append(rows)
+            order.append(np.arange(offset, offset + len(rows)))
+            offset += len(rows)
+    return pa.concat_tables([fresh, known.table.take(np.concatenate(old))]).take(np.concatenate(order))

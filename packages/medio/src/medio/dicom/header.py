@@ -4,6 +4,7 @@ A walk in plain Python notes where the elements lie (about 0.1 ms a CT header); 
 Source: DICOM PS3.5 section 7, PS3.10 section 7.
 """
 
+from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,13 +19,22 @@ from medio.dicom.fallback import plain_value, pydicom_dataset, reread
 from medio.dicom.locating import Located, is_dicom_start, locate, media_class
 from medio.dicom.sources import HEADER_LIMIT, Source, open_source
 from medio.dicom.values import DEFAULT_CHARSET, Charset, charset_of, decode_tags, decode_value, empty_value, private_vr
-from medio.errors import CorruptFileError
+from medio.errors import CorruptFileError, MedioError
 
-__all__ = ["Header", "is_dicom_start", "read_header"]
+__all__ = ["Header", "is_dicom_start", "keys_of", "read_header"]
 
 _KEYS = {keyword: tag_of(tag) for keyword, tag in keyword_dict.items()}
 _CHARSET_KEY, _PIXEL_REPRESENTATION, _LUT_DESCRIPTOR, _LUT_DATA = 0x00050008, 0x01030028, 0x30020028, 0x30060028
 _LUT_DESCRIPTORS = frozenset({0x11010028, 0x11020028, 0x11030028, _LUT_DESCRIPTOR})
+
+
+def keys_of(keywords: Iterable[str]) -> tuple[int, ...]:
+    """Prepare keywords for `Header.pick`.
+
+    Raises:
+        KeyError: a keyword that the standard's dictionary has not.
+    """
+    return tuple(_KEYS[keyword] for keyword in keywords)
 
 
 class Header:
@@ -126,6 +136,24 @@ class Header:
         value = self._convert(key) if self._dataset is None else self._converted(self._dataset, tag_of(key))
         self._values[key] = value
         return value
+
+    def pick(self, keys: tuple[int, ...]) -> list[Any]:
+        """Return the values of many elements at once, faster than one by one.
+
+        Args:
+            keys: the wanted elements, from `keys_of`.
+
+        Returns:
+            in their order; None where the header has no such element, or one that makes no sense.
+        """
+        elements = self._elements
+        return [self._tolerant(key) if key in elements else None for key in keys]
+
+    def _tolerant(self, key: int) -> Any:
+        try:
+            return self.get(tag_of(key))
+        except (ValueError, MedioError):
+            return None
 
     def __contains__(self, keyword: str | int) -> bool:
         key = _KEYS.get(keyword) if isinstance(keyword, str) else tag_of(keyword)

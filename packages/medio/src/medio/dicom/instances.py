@@ -98,11 +98,22 @@ def open_instance(path: Path) -> Instance:
         CorruptFileError: the file is not DICOM, or its header cannot be parsed.
     """
     header = read_header(path)
+    return instance_of(path, header, header.size or 0)
+
+
+def instance_of(path: Path, header: Header, size: int) -> Instance:
+    """Say where the pixels of a header lie.
+
+    Args:
+        path: where the file lies, or what errors call it.
+        header: of the file.
+        size: bytes of the file.
+    """
     offset, length = header.pixel_offset, header.pixel_length
     if header.syntax == DeflatedExplicitVRLittleEndian:
         offset, length = 0 if header.pixel_tag is not None or "Rows" in header else None, None
     float_pixels = header.pixel_tag is not None and header.pixel_tag != _PIXEL_DATA
-    return Instance(path, header, header.syntax, offset, length, header.size or 0, float_pixels)
+    return Instance(path, header, header.syntax, offset, length, size, float_pixels)
 
 
 def open_series(path: Path | Sequence[Path]) -> tuple[list[Instance], tuple[str, ...]]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from medio.archive.scan import Series, series
+from medio.archive.series import Series, series
 from medio.errors import MissingFileError
 from medio.geometry import reorient, resample
 from medio.read import read
