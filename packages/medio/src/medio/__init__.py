@@ -3,9 +3,11 @@
 from medio.archive.scan import Series, scan, series
 from medio.deidentification.dataset import AuditEntry, Policy, deidentify
 from medio.deidentification.files import DeidentifyReport, deidentify_files
+from medio.derived.captures import write_capture, write_key_images
 from medio.derived.measurement import ImageReference, Measurement, Region, Region3D, SegmentReference
 from medio.derived.measurements import write_measurements
 from medio.derived.measurements_reader import read_measurements
+from medio.derived.parametric_map import read_parametric_map, write_parametric_map
 from medio.derived.segment import Segment
 from medio.derived.segmentation import write_segmentation
 from medio.derived.segmentation_reader import read_segmentation, read_segmentation_frames
@@ -95,6 +97,7 @@ __all__ = [
     "read",
     "read_cine",
     "read_measurements",
+    "read_parametric_map",
     "read_segmentation",
     "read_segmentation_frames",
     "read_series",
@@ -110,6 +113,9 @@ __all__ = [
     "window",
     "world_to_index",
     "write",
+    "write_capture",
+    "write_key_images",
     "write_measurements",
+    "write_parametric_map",
     "write_segmentation",
 ]

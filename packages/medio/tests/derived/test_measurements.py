@@ -226,9 +226,9 @@ def test_what_is_no_report_says_so(shared_data: Path) -> None:
     with pytest.raises(UnsupportedError, match="not a structured report"):
         medio.read_measurements(shared_data / "dicom_decode" / "highdicom" / "data" / "test_files" / "ct_image.dcm")
     with pytest.raises(UnsupportedError, match="holds no measurement group"):
-        medio.read_measurements(Path(get_testdata_file("reportsi.dcm")))
+        medio.read_measurements(Path(get_testdata_file("reportsi.dcm", download=False)))
     with pytest.raises(MedioError):
-        medio.read_measurements(Path(get_testdata_file("test-SR.dcm")))
+        medio.read_measurements(Path(get_testdata_file("test-SR.dcm", download=False)))
 
 
 def test_drawings_on_absent_images_frames_and_segments_are_refused_by_uid(source: list[Path], tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ SLIDES = [
 
 @pytest.mark.parametrize("name", PLACED)
 def test_a_placed_seg_holds_what_highdicom_reads_where_highdicom_reads_it(shared_data: Path, name: str) -> None:
-    path = Path(get_testdata_file("liver.dcm")) if name.startswith("pydicom") else shared_data / "dicom_decode" / name
+    path = Path(get_testdata_file("liver.dcm", download=False)) if name.startswith("pydicom") else shared_data / "dicom_decode" / name
     ours = medio.read_segmentation(path, overlap="stack")
     volume = highdicom.seg.segread(path).get_volume(
         segment_numbers=[segment.number for segment in ours.meta["segments"]],

@@ -75,12 +75,11 @@ def write_measurements(
     for measurement in measurements:
         _check(measurement, opened, segs, path)
     made_by = equipment or Equipment()
-    # A device keeps its UID from report to report.
-    device_uid = keyed_uids(f"device {made_by.manufacturer}\0{made_by.model}\0{made_by.serial_number}")("device")
     spatial = any(isinstance(drawn, Region3D) for measurement in measurements for drawn in measurement.geometry)
     with making("an SR", opened):
+        human, device = observers(observer, made_by)
         report = highdicom.sr.MeasurementReport(
-            observation_context=_observers(observer, made_by, device_uid),
+            observation_context=highdicom.sr.ObservationContext(observer_person_context=human, observer_device_context=device),
             procedure_reported=concept(procedure),
             imaging_measurements=[_group(list(group), opened, segs) for _, group in groupby(measurements, _shared)],
         )
@@ -283,19 +282,18 @@ def _drawn_on(region: Region3D, opened: Source) -> Dataset:
     return next(header for header in opened.headers if header.get("FrameOfReferenceUID") == region.frame_of_reference_uid)
 
 
-def _observers(person: str, equipment: Equipment, device_uid: str) -> Any:
+def observers(person: str, equipment: Equipment) -> tuple[Any, Any]:
+    """Make the observer contexts of highdicom: the person (None where empty), and the device, which keeps its UID from object to object."""
     from highdicom import sr
 
     human = None
     if person:
         human = sr.ObserverContext(concept(("121006", "DCM", "Person")), sr.PersonObserverIdentifyingAttributes(name=person))
     device = sr.DeviceObserverIdentifyingAttributes(
-        uid=device_uid,
+        uid=keyed_uids(f"device {equipment.manufacturer}\0{equipment.model}\0{equipment.serial_number}")("device"),
         name=equipment.model,
         manufacturer_name=equipment.manufacturer,
         model_name=equipment.model,
         serial_number=equipment.serial_number,
     )
-    return sr.ObservationContext(
-        observer_person_context=human, observer_device_context=sr.ObserverContext(concept(("121007", "DCM", "Device")), device)
-    )
+    return human, sr.ObserverContext(concept(("121007", "DCM", "Device")), device)

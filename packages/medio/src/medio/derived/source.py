@@ -211,7 +211,9 @@ def placed_frames(source: Source, path: Path, kind: str) -> list[Frame]:
     return frames
 
 
-def slices_of(frames: Sequence[Frame], shape: tuple[int, ...], affine: npt.NDArray[np.float64] | None, path: Path) -> list[int]:
+def slices_of(
+    frames: Sequence[Frame], shape: tuple[int, ...], affine: npt.NDArray[np.float64] | None, path: Path, what: str = "mask"
+) -> list[int]:
     """Give the slice of an array that lies on each frame.
 
     Args:
@@ -219,6 +221,7 @@ def slices_of(frames: Sequence[Frame], shape: tuple[int, ...], affine: npt.NDArr
         shape: (D, H, W) of the array.
         affine: of the array; None where slice i lies on frame i.
         path: the object, to name in errors.
+        what: the array, to name in errors.
 
     Raises:
         GeometryError: the array does not lie on the frames.
@@ -227,7 +230,7 @@ def slices_of(frames: Sequence[Frame], shape: tuple[int, ...], affine: npt.NDArr
     if shape != size:
         raise GeometryError(
             path,
-            f"the mask is {shape}, its source has {size[0]} frames of {size[1]}x{size[2]}; resample(mask, like=read(source), order=0) first",
+            f"the {what} is {shape}, its source has {size[0]} frames of {size[1]}x{size[2]}; resample({what}, like=read(source), order=0) first",
         )
     if affine is None:
         return list(range(len(frames)))
@@ -241,12 +244,12 @@ def slices_of(frames: Sequence[Frame], shape: tuple[int, ...], affine: npt.NDArr
         if off > _ALIGNED or not 0 <= z < size[0]:
             raise GeometryError(
                 path,
-                f"{frame.name} does not lie on a slice of the mask (its first pixel is at mask index {np.round(corners[0], 2).tolist()}); "
-                "pass the affine of medio.read(source), after resample(mask, like=read(source), order=0) if the mask is on another grid",
+                f"{frame.name} does not lie on a slice of the {what} (its first pixel is at {what} index {np.round(corners[0], 2).tolist()}); "
+                f"pass the affine of medio.read(source), after resample({what}, like=read(source), order=0) if the {what} is on another grid",
             )
         places.append(z)
     if len(set(places)) != len(places):
-        raise GeometryError(path, "two source frames lie on one slice of the mask; pass the files of one volume")
+        raise GeometryError(path, f"two source frames lie on one slice of the {what}; pass the files of one volume")
     return places
 
 
