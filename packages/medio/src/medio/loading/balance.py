@@ -103,6 +103,9 @@ def _groups(dataset: Any, by: str) -> Sequence[Hashable]:
     return groups
 
 
-def _shapes(dataset: Any) -> list[list[int]]:
+def _shapes(dataset: Any) -> Sequence[Sequence[int]]:
+    if hasattr(dataset, "spatial_shapes"):
+        stored: Sequence[Sequence[int]] = dataset.spatial_shapes()
+        return stored
     rows = dataset.table.select(["spacing", "arrays"]).to_pylist()
     return [next(a["shape"] for a in row["arrays"] if a["name"] == "image")[-len(row["spacing"]) :] for row in rows]

@@ -1,5 +1,6 @@
 """One batch from its draws: read, replace what is broken if that is wished, arrange. The same in any process or thread."""
 
+import copy
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -90,6 +91,20 @@ class Maker:
     collate: Callable[[Sequence[Sample]], Any] | None = None
     ragged: Ragged = "error"
     on_error: OnError = "raise"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For a spawned worker: it needs the sampler for stand-ins alone, and has the ids in its dataset."""
+        sampler = None
+        if self.on_error == "skip":
+            sampler = copy.copy(self.sampler)
+            sampler.sample_ids = ()
+        return {**self.__dict__, "sampler": sampler}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Give the sampler its ids again."""
+        self.__dict__.update(state)
+        if state["sampler"] is not None:
+            self.sampler.sample_ids = self.dataset.sample_ids
 
     def make(self, number: int, draws: Sequence[Draw]) -> Made:
         """Make batch `number`.
