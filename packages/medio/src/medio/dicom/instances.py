@@ -3,8 +3,9 @@
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pydicom.errors import BytesLengthException
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
@@ -30,6 +31,7 @@ class Instance:
         length: declared bytes of the pixels; None for encapsulated (compressed) frames, and where the dataset is deflated.
         size: bytes of the file.
         float_pixels: the pixels are Float or Double Float Pixel Data.
+        memo: what was worked out from the header, kept because every stage of reading asks for it.
     """
 
     path: Path
@@ -39,6 +41,7 @@ class Instance:
     length: int | None
     size: int
     float_pixels: bool = False
+    memo: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def sop_class_uid(self) -> str:

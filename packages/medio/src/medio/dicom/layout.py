@@ -91,6 +91,13 @@ def layout_of(instance: Instance, *, palette: bool = True) -> Layout:
         CorruptFileError: no pixels, no size, bits that contradict each other, more pixels than the file can hold.
         UnsupportedError: other depths or colour models than are read.
     """
+    known: Layout | None = instance.memo.get(key := "layout" if palette else "layout of indices")
+    if known is None:
+        known = instance.memo[key] = _read_layout(instance, palette)
+    return known
+
+
+def _read_layout(instance: Instance, palette: bool) -> Layout:
     if instance.offset is None:
         reason = TRUNCATED if instance.is_image else "holds no pixels (a report, plan or other object without PixelData); exclude it"
         raise CorruptFileError(instance.path, reason)
