@@ -124,15 +124,6 @@ def test_crops_are_drawn_by_key_and_find_rare_classes(root: Path) -> None:
     assert 14 < sum(bool((s["mask"] == 2).any()) for s in samples) < 46
 
 
-def test_without_foreground_wish_places_are_uniform(root: Path) -> None:
-    crop = Crop((64, 40, 66), foreground=0.0)
-    offsets = [crop.offset(SHAPE, [], (seed, 0, "s", 0)) for seed in range(700)]
-    counts = np.bincount([o[0] for o in offsets], minlength=7)
-    # 7 places, expected 100 each; chi-square with 6 degrees of freedom is below 22.5 in 99.9 %
-    assert (((counts - 100) ** 2) / 100).sum() < 22.5
-    assert {o[1:] for o in offsets} == {(0, 0)}
-
-
 def test_boxes_and_points_move_with_the_crop(root: Path) -> None:
     dataset = ShardDataset(root, keys=("image", "points", "boxes"), crop=Crop((50, 40, 66), foreground=0.0))
     for seed in range(10):
@@ -141,21 +132,6 @@ def test_boxes_and_points_move_with_the_crop(root: Path) -> None:
         inside = [[30 - z, 10, 5]] + ([[0, 0, 0]] if z == 0 else [])
         assert sample["points"].tolist() == inside
         assert sample["boxes"].tolist() == [[max(30 - z, 0), 10, 5, min(60 - z, 50), 12, 50]]
-
-
-def test_only_the_touched_chunks_are_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The image has 2 channels x 2 x 1 x 2 chunks. Everything but the chunk of the first corner is overwritten: the corner must still read.
-    import blosc2
-
-    dataset = ShardDataset(root)
-    store = blosc2.DictStore(str(root / "000000.b2z"), mode="r")
-    array = store["/000000/image"]
-    assert array.schunk.nchunks == 8
-    asked: list[Any] = []
-    whole = blosc2.NDArray.__getitem__
-    monkeypatch.setattr(blosc2.NDArray, "__getitem__", lambda self, key: asked.append(key) or whole(self, key))
-    dataset.read(0, "image", (slice(0, 1), slice(3, 9)))
-    assert asked == [(slice(0, 1), slice(3, 9), slice(0, 40), slice(0, 66))]
 
 
 def test_a_failing_transform_names_the_sample(root: Path) -> None:

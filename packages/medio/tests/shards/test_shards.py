@@ -7,15 +7,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import blosc2
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from medio.errors import CorruptFileError, GeometryError, MedioError, UnsupportedError
+from medio.errors import CorruptFileError, GeometryError, MedioError
 from medio.shards.build import BuildReport, ShardSample, build_shards
+from medio.shards.codecs import Codec
 from medio.shards.fingerprint import fingerprint
-from medio.shards.sample import array_hash, foreground_voxels, image_statistics
+from medio.shards.sample import array_hash
 
 AFFINE = np.diag([3.0, 2.0, 1.0, 1.0])
 
@@ -127,23 +130,13 @@ def test_a_full_disk_ends_the_build_instead_of_quarantining_everything(tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_shard_cut_short_by_the_disk_gets_no_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import blosc2
-
-    whole = blosc2.DictStore.close
-
-    def flip(self: blosc2.DictStore) -> None:
-        whole(self)
-        if self.mode == "w":
-            path = Path(self.b2z_path)
-            content = bytearray(path.read_bytes())
-            content[300:340] = bytes(40)  # inside the first array
-            path.write_bytes(bytes(content))
-
-    monkeypatch.setattr(blosc2.DictStore, "close", flip)
-    with pytest.raises((CorruptFileError, RuntimeError, ValueError)):
+def test_a_shard_that_does_not_read_back_gets_no_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Codec.compress
+    # what a disk that lies would leave: the frame of another array of the same shape
+    monkeypatch.setattr(Codec, "compress", lambda self, array, dims: whole(self, array ^ 1, dims))
+    with pytest.raises(CorruptFileError, match=r"000000/image\.b2nd does not read back as written"):
         build(tmp_path, [0, 1])
-    assert not list(tmp_path.glob("*.parquet"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_one_id_twice_is_an_error_within_and_across_shards(tmp_path: Path) -> None:
@@ -175,11 +168,35 @@ def test_progress_counts_items_up_to_all(tmp_path: Path) -> None:
     assert seen == [(0, 3), (2, 3), (3, 3)]
 
 
-def test_empty_lists_and_urls_are_refused_with_the_mend(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no items"):
-        build_shards([], make, tmp_path)
-    with pytest.raises(UnsupportedError, match=r"s3://bucket/x: .*local paths"):
-        build_shards([1], make, "s3://bucket/x")
+@pytest.mark.parametrize(
+    ("items", "options", "words"),
+    [
+        ([], {}, "no items"),
+        ([1], {"per_shard": 0}, "per_shard must be at least 1"),
+        ([1], {"codec": "jpeg"}, "codec must be one of fast, small, films, got 'jpeg'"),
+        ([1], {"storage_options": {"key": "x"}}, "storage_options belong to a URL"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_with_the_mend(tmp_path: Path, items: list[int], options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        build_shards(items, make, tmp_path, **options)
+
+
+@pytest.mark.parametrize("codec", ["fast", "small", "films"])
+def test_every_codec_is_lossless_for_every_type_and_the_store_is_a_dict_store(tmp_path: Path, codec: str) -> None:
+    rng = np.random.default_rng(0)
+    arrays = {kind: rng.integers(0, 100, (3, 40, 70)).astype(kind) for kind in ("u1", "u2", "i2", "i4", "f4", "f8")}
+
+    def recipe(item: int) -> ShardSample:
+        image = arrays["i2"][None]
+        return ShardSample(sample_id="s", patient_id="p", arrays={"image": image, **arrays}, spacing=(3, 2, 1), affine=AFFINE)
+
+    build_shards([0], recipe, tmp_path, codec=codec)
+    store = blosc2.DictStore(str(tmp_path / "000000.b2z"), mode="r")  # by the format's own reader
+    assert set(store.keys()) == {"/000000/image", *(f"/000000/{name}" for name in arrays)}
+    for name, array in arrays.items():
+        assert store[f"/000000/{name}"].dtype == array.dtype
+        np.testing.assert_array_equal(store[f"/000000/{name}"][...], array)
 
 
 @pytest.mark.parametrize(
@@ -198,24 +215,6 @@ def test_a_sample_that_contradicts_itself_is_refused(change: dict[str, object], 
     good: dict[str, object] = {"sample_id": "s", "patient_id": "p", "arrays": make(0).arrays, "spacing": (3, 2, 1), "affine": AFFINE}
     with pytest.raises(error, match=words):
         ShardSample(**{**good, **change})  # type: ignore[arg-type]
-
-
-def test_statistics_are_of_the_whole_image_in_float64() -> None:
-    # 0..200: percentile 0.5 lies at index 1, 99.5 at index 199; mean 100; variance of a uniform grid (n^2 - 1) / 12 with n = 201
-    found = image_statistics(np.arange(201, dtype=np.int16).reshape(1, 3, 67))
-    assert found == pytest.approx({"min": 0, "max": 200, "mean": 100, "std": np.sqrt((201**2 - 1) / 12), "p0_5": 1, "p99_5": 199})
-
-
-def test_foreground_gives_count_box_and_places_of_each_class() -> None:
-    mask = np.zeros((20, 30, 40), np.uint8)
-    mask[5:15, 10:20, 8:38] = 2  # 10 * 10 * 30 = 3000 voxels
-    mask[0, 0, 1] = 1
-    one, two = foreground_voxels(mask, "s")
-    assert one == {"class": 1, "count": 1, "box": [0, 0, 1, 1, 1, 2], "voxels": [1]}
-    assert (two["count"], two["box"], len(two["voxels"])) == (3000, [5, 10, 8, 15, 20, 38], 512)
-    assert (mask.ravel()[two["voxels"]] == 2).all()
-    assert foreground_voxels(mask, "s") == [one, two]
-    assert foreground_voxels(mask, "other")[1]["voxels"] != two["voxels"]
 
 
 def test_an_array_hash_sees_type_shape_and_values_but_not_byte_order() -> None:

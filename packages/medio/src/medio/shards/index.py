@@ -1,18 +1,20 @@
 """The index of a shard: one Parquet row a sample, written last, so that a shard exists when its index exists."""
 
+import contextlib
 import hashlib
 import json
-import os
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from medio.errors import CorruptFileError, MissingFileError, UnsupportedError
+from medio.errors import CorruptFileError, MissingFileError
+from medio.shards.storage import LocalFolder, RemoteFolder
 
-FORMAT = "medio-shards-1"
+FORMAT = "medio-shards-2"
 STATISTICS = ("min", "max", "mean", "std", "p0_5", "p99_5")
 
 SCHEMA = pa.schema(
@@ -30,6 +32,8 @@ SCHEMA = pa.schema(
         ("affine", pa.list_(pa.float64())),  # 16 values, row-major; null for films
         ("labels", pa.map_(pa.string(), pa.float64())),
         ("report", pa.string()),
+        ("prior_sample_id", pa.string()),  # the same patient's sample before this one
+        ("days_since_prior", pa.float64()),
         ("meta", pa.map_(pa.string(), pa.string())),
         ("statistics", pa.struct([(name, pa.float64()) for name in STATISTICS])),
         (
@@ -39,7 +43,9 @@ SCHEMA = pa.schema(
             ),
         ),
         (
-            "foreground",  # per class of the mask: its voxels, bounding box (lowest index, then one past the highest), and a keyed sample of places
+            # Per class of the mask: its voxels, bounding box (lowest index, then one past the highest), and a keyed sample of places. Components are
+            # listed where a class falls into several.
+            "foreground",
             pa.list_(
                 pa.struct(
                     [
@@ -47,6 +53,7 @@ SCHEMA = pa.schema(
                         ("count", pa.int64()),
                         ("box", pa.list_(pa.int64())),
                         ("voxels", pa.list_(pa.uint32())),  # flat indices, z slowest
+                        ("components", pa.list_(pa.struct([("count", pa.int64()), ("voxels", pa.list_(pa.uint32()))]))),
                     ]
                 )
             ),
@@ -62,42 +69,59 @@ def shard_name(number: int) -> str:
     return f"{number:06d}"
 
 
-def local_root(root: Path | str) -> Path:
-    """Return the folder of a dataset.
-
-    Raises:
-        UnsupportedError: for a URL; this version reads and writes local folders only.
-    """
-    if "://" in str(root):
-        raise UnsupportedError(str(root), "shards are read and written on local paths only; copy or mount the folder and give its path")
-    return Path(root)
+def index_names(folder: LocalFolder | RemoteFolder) -> list[str]:
+    """Return the names of the indexes in a folder in the order of their shards; empty where there is none."""
+    return sorted(name for name in folder.names() if name.endswith(".parquet") and name.removesuffix(".parquet").isdigit())
 
 
 def index_paths(root: Path) -> list[Path]:
-    """Return the indexes of a dataset in the order of their shards.
+    """Return the indexes of a local dataset in the order of their shards.
 
     Raises:
         MissingFileError: for a folder that does not exist or holds no shard.
     """
     if not root.is_dir():
         raise MissingFileError(root, "no such folder; give the folder that build_shards wrote")
-    paths = sorted(p for p in root.glob("*.parquet") if p.stem.isdigit())
-    if not paths:
+    names = index_names(LocalFolder(root))
+    if not names:
         raise MissingFileError(root, "the folder holds no shard (NNNNNN.parquet); build it with build_shards first")
-    return paths
+    return [root / name for name in names]
 
 
-def write_index(path: Path, rows: Sequence[Mapping[str, Any]], fingerprint: str, staging: Path) -> None:
-    """Write an index atomically: under `staging` on the same disk, fsync, rename, fsync of the folder."""
+def fetch_indexes(folder: RemoteFolder, target: Path) -> None:
+    """Copy the indexes of a remote dataset into a local folder.
+
+    Raises:
+        MissingFileError: where there is none.
+    """
+    names = index_names(folder)
+    if not names:
+        raise MissingFileError(str(folder), "holds no shard (NNNNNN.parquet); check the URL, or build it with build_shards first")
+    for name, content in folder.contents(names):
+        (target / name).write_bytes(content)
+
+
+@contextlib.contextmanager
+def local_indexes(folder: LocalFolder | RemoteFolder) -> Iterator[Path]:
+    """Give a local folder that holds the indexes of a dataset: its own, or a temporary copy.
+
+    Raises:
+        MissingFileError: where there is no dataset.
+    """
+    if isinstance(folder, LocalFolder):
+        yield folder.root
+        return
+    with tempfile.TemporaryDirectory(prefix="medio-indexes-") as copies:
+        fetch_indexes(folder, Path(copies))
+        yield Path(copies)
+
+
+def write_index(path: Path, rows: Sequence[Mapping[str, Any]], fingerprint: str) -> None:
+    """Write an index to a staging path; it counts once it is put beside its arrays."""
     table = pa.Table.from_pylist([dict(row) for row in rows], schema=SCHEMA)
     metadata = {"medio.format": FORMAT, "medio.fingerprint": fingerprint, "medio.content": content_hash(table)}
-    temporary = staging / path.name
-    with temporary.open("wb") as file:
+    with path.open("wb") as file:
         pq.write_table(table.replace_schema_metadata(metadata), file, compression="zstd")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    sync_folder(path.parent)
 
 
 def read_index(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
@@ -141,20 +165,14 @@ def content_hash(table: pa.Table) -> str:
 
 def dataset_version(root: Path) -> str:
     """Version of a dataset: SHA-256 over its indexes' names and content."""
+    return version_of({path.stem: index_metadata(path).get("content") for path in index_paths(root)}, str(root))
+
+
+def version_of(contents: Mapping[str, str | None], where: str) -> str:
+    """Version of a dataset from the content hash of each of its shards by name."""
     digest = hashlib.sha256()
-    for path in index_paths(root):
-        content = index_metadata(path).get("content")
+    for name, content in sorted(contents.items()):
         if content is None:
-            raise CorruptFileError(path, f"is not an index of format {FORMAT}; delete it and build again")
-        digest.update(f"{path.stem}:{content}\n".encode())
+            raise CorruptFileError(f"{where}/{name}.parquet", f"is not an index of format {FORMAT}; delete it and build again")
+        digest.update(f"{name}:{content}\n".encode())
     return digest.hexdigest()
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in a folder durable, where the system can."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -10,12 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from medio.errors import GeometryError
-from medio.keyed import keyed_generator
-from medio.shards.index import STATISTICS
+from medio.shards.foreground import foreground_rows
+from medio.shards.image_statistics import image_statistics
 
 Array = npt.NDArray[Any]
-
-FOREGROUND_VOXELS = 512
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -37,6 +35,8 @@ class ShardSample:
         vendor: of the scanner.
         labels: finding to 0, 1 or any number; leave a finding out (or NaN) where it is unknown.
         report: the text, or None.
+        prior_sample_id: the same patient's sample before this one, e.g. as `find_priors` finds it; None where there is none.
+        days_since_prior: days between the two.
         meta: further strings handed on in a sample's `meta`.
 
     Raises:
@@ -56,11 +56,15 @@ class ShardSample:
     vendor: str = ""
     labels: Mapping[str, float] = field(default_factory=dict)
     report: str | None = None
+    prior_sample_id: str | None = None
+    days_since_prior: float | None = None
     meta: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.sample_id or not self.patient_id:
             raise ValueError(f"sample_id and patient_id must not be empty, got {self.sample_id!r} and {self.patient_id!r}")
+        if self.prior_sample_id == self.sample_id:
+            raise ValueError(f"sample {self.sample_id} is named as its own prior; name the one before it")
         dims = len(self.spacing)
         if dims not in (2, 3) or not all(np.isfinite(s) and s > 0 for s in self.spacing):
             raise GeometryError(self.sample_id, f"spacing must be 2 or 3 positive numbers of mm, got {tuple(self.spacing)}")
@@ -98,6 +102,11 @@ def array_key(row: int, name: str) -> str:
     return f"/{row:06d}/{name}"
 
 
+def member_name(row: int, name: str) -> str:
+    """Name of the zip's member that holds an array."""
+    return f"{row:06d}/{name}.b2nd"
+
+
 def storable(array: Array) -> Array:
     """Return an array as it is stored: contiguous, in this machine's byte order, bool as uint8, else its own type."""
     array = np.ascontiguousarray(array)
@@ -121,42 +130,13 @@ def index_row_of(row: int, sample: ShardSample, arrays: Mapping[str, Array]) -> 
         "affine": None if sample.affine is None else np.asarray(sample.affine, dtype=np.float64).ravel().tolist(),
         "labels": sorted((str(k), float(v)) for k, v in sample.labels.items() if not np.isnan(v)),
         "report": sample.report,
+        "prior_sample_id": sample.prior_sample_id,
+        "days_since_prior": None if sample.days_since_prior is None else float(sample.days_since_prior),
         "meta": sorted((str(k), str(v)) for k, v in sample.meta.items()),
         "statistics": image_statistics(arrays["image"]),
         "arrays": [{"name": n, "dtype": a.dtype.str, "shape": list(a.shape), "sha256": array_hash(a)} for n, a in arrays.items()],
-        "foreground": [] if mask is None else foreground_voxels(mask, sample.sample_id),
+        "foreground": [] if mask is None else foreground_rows(mask, sample.sample_id),
     }
-
-
-def image_statistics(image: Array) -> dict[str, float]:
-    """Statistics of a whole image in its own unit, float64: what normalisation needs when only a crop is read."""
-    low, high = np.percentile(image, (0.5, 99.5))
-    values = (image.min(), image.max(), image.mean(dtype=np.float64), image.std(dtype=np.float64), low, high)
-    return {name: float(value) for name, value in zip(STATISTICS, values, strict=True)}
-
-
-def foreground_voxels(mask: Array, sample_id: str) -> list[dict[str, Any]]:
-    """Per class above 0 of a mask (*S): voxel count, bounding box, and up to 512 voxels drawn by the sample's key.
-
-    A crop centred on the foreground then needs no look at the mask itself.
-    """
-    if mask.size > np.iinfo(np.uint32).max:
-        raise ValueError(f"sample {sample_id}: a mask of {mask.size} voxels is too large to index; crop it first")
-    flat = mask.ravel()
-    places = np.flatnonzero(flat > 0)
-    values = flat[places]
-    classes = []
-    for value in np.unique(values):
-        own = places[values == value]
-        corners = np.stack(np.unravel_index(own, mask.shape))
-        if len(own) > FOREGROUND_VOXELS:
-            generator = keyed_generator((0, 0, sample_id, 0), f"foreground/{int(value)}")
-            chosen = np.sort(generator.choice(own, FOREGROUND_VOXELS, replace=False))
-        else:
-            chosen = own
-        box = [*corners.min(axis=1).tolist(), *(corners.max(axis=1) + 1).tolist()]
-        classes.append({"class": int(value), "count": len(own), "box": box, "voxels": chosen.tolist()})
-    return classes
 
 
 def array_hash(array: Array) -> str:

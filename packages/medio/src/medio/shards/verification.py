@@ -1,16 +1,19 @@
 """Prove that a dataset of shards is what its indexes say: every array opens and hashes to what was stored."""
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import blosc2
 import numpy as np
 
 from medio.errors import MedioError
 from medio.shards.build import Quarantined
-from medio.shards.index import content_hash, index_metadata, index_paths, local_root, read_index
-from medio.shards.sample import array_hash, array_key
+from medio.shards.index import content_hash, index_metadata, index_paths, local_indexes, read_index
+from medio.shards.reader import ShardReader
+from medio.shards.sample import array_hash
+from medio.shards.storage import RemoteFolder, open_folder
 
 
 @dataclass(frozen=True)
@@ -28,49 +31,59 @@ class VerifyReport:
     problems: tuple[Quarantined, ...]
 
 
-def verify_shards(root: Path | str, *, progress: Callable[[int, int], None] | None = None) -> VerifyReport:
+def verify_shards(
+    root: Path | str, *, progress: Callable[[int, int], None] | None = None, storage_options: Mapping[str, Any] | None = None
+) -> VerifyReport:
     """Read every array of a dataset and compare it with the hash in its index, and every index with its own.
 
     Args:
-        root: the dataset's folder.
+        root: the dataset's folder, or its URL; the shards of a URL are fetched one at a time.
         progress: called with (shards done, shards in all).
+        storage_options: of the URL's file system.
 
     Raises:
         MissingFileError: where there is no dataset.
-        UnsupportedError: for a URL.
     """
-    paths = index_paths(local_root(root))
+    folder = open_folder(root, storage_options)
     arrays = 0
     problems: list[Quarantined] = []
-    for done, path in enumerate(paths, start=1):
-        try:
-            arrays += _verify_shard(path, problems)
-        except MedioError as error:
-            problems.append(Quarantined(error.path, error.reason))
-        if progress is not None:
-            progress(done, len(paths))
+    with local_indexes(folder) as indexes, tempfile.TemporaryDirectory(prefix="medio-verify-") as temporary:
+        paths = index_paths(indexes)
+        for done, index in enumerate(paths, start=1):
+            name = f"{index.stem}.b2z"
+            data = Path(temporary) / name if isinstance(folder, RemoteFolder) else index.with_suffix(".b2z")
+            try:
+                if isinstance(folder, RemoteFolder):
+                    folder.fetch(name, data)
+                arrays += _verify_shard(index, data, folder.path(name), problems)
+            except MedioError as error:
+                problems.append(Quarantined(folder.path(Path(error.path).name), error.reason))
+            if isinstance(folder, RemoteFolder):
+                data.unlink(missing_ok=True)
+            if progress is not None:
+                progress(done, len(paths))
     return VerifyReport(len(paths), arrays, tuple(problems))
 
 
-def _verify_shard(index: Path, problems: list[Quarantined]) -> int:
+def _verify_shard(index: Path, data: Path, where: str, problems: list[Quarantined]) -> int:
+    """Read every array of a shard; returns how many."""
     table = read_index(index)
     if index_metadata(index).get("content") != content_hash(table):
-        problems.append(Quarantined(str(index), "its rows were changed after it was written; delete it and build again"))
-    data = index.with_suffix(".b2z")
-    try:
-        store = blosc2.DictStore(str(data), mode="r", dparams=blosc2.DParams(nthreads=1))
-    except Exception as error:
-        raise MedioError(data, f"cannot be opened ({error}); delete it and its .parquet and build again") from error
+        problems.append(
+            Quarantined(f"{where.removesuffix('.b2z')}.parquet", "its rows were changed after it was written; delete it and build again")
+        )
+    reader = ShardReader(data)
     count = 0
     for row in table.select(["row", "sample_id", "arrays"]).to_pylist():
         for array in row["arrays"] or ():
             count += 1
-            name = f"{data}: {row['sample_id']}/{array['name']}"
+            name = f"{where}: {row['sample_id']}/{array['name']}"
+            found = np.empty(array["shape"], array["dtype"])
             try:
-                empty = 0 in array["shape"]
-                found = np.empty(array["shape"], array["dtype"]) if empty else store[array_key(row["row"], array["name"])][...]
-            except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
-                problems.append(Quarantined(name, f"cannot be read ({error}); delete the file and its .parquet and build again"))
+                if found.size:
+                    reader.read_into(row["row"], array["name"], (0,) * found.ndim, found.shape, found, shape=array["shape"])
+            except MedioError as error:
+                problems.append(Quarantined(name, error.reason))
                 continue
             if array_hash(found) != array["sha256"]:
                 problems.append(Quarantined(name, "differs from what was stored; delete the file and its .parquet and build again"))
