@@ -8,6 +8,7 @@ from medio.derived.measurement import ImageReference, Measurement, Region, Regio
 from medio.derived.measurements import write_measurements
 from medio.derived.measurements_reader import read_measurements
 from medio.derived.parametric_map import read_parametric_map, write_parametric_map
+from medio.derived.rtstruct import Structure, read_rtstruct
 from medio.derived.segment import Segment
 from medio.derived.segmentation import write_segmentation
 from medio.derived.segmentation_reader import read_segmentation, read_segmentation_frames
@@ -75,6 +76,7 @@ __all__ = [
     "SeriesReport",
     "ShardDataset",
     "ShardSample",
+    "Structure",
     "UnsupportedError",
     "VerifyReport",
     "VolumeReport",
@@ -98,6 +100,7 @@ __all__ = [
     "read_cine",
     "read_measurements",
     "read_parametric_map",
+    "read_rtstruct",
     "read_segmentation",
     "read_segmentation_frames",
     "read_series",

@@ -72,7 +72,7 @@ def _all_kinds(source: list[Path], seg: Path) -> list[Measurement]:
         Measurement.long_axis(line, spacing=(0.25, 0.5), method=("112029", "DCM", "RECIST"), time_point="baseline", **TRACK),
         Measurement.short_axis(across, spacing=(0.25, 0.5), time_point="baseline", **TRACK),
         Measurement.volume(0.75, SegmentReference(_uid(seg), 1), category=LESION, **TRACK),
-        Measurement(geometry=(SegmentReference(_uid(seg), 1, (2,)),), **common),
+        Measurement(geometry=(SegmentReference(_uid(seg), frames=(2,)),), **common),
         Measurement(geometry=(Region("POLYLINE", square, image),), **common),
         Measurement(geometry=(Region("CIRCLE", ((9.0, 9.0), (9.0, 12.5)), image),), **common),
         Measurement(geometry=(Region("ELLIPSE", ((9.0, 2.0), (9.0, 12), (7, 7), (11, 7)), image),), **common),
@@ -241,7 +241,8 @@ def test_drawings_on_absent_images_frames_and_segments_are_refused_by_uid(source
         (Region3D("POINT", ((1, 2, 3),), "1.2.98"), GeometryError, rf"FrameOfReferenceUID 1\.2\.98, its sources lie in {here}"),
         (SegmentReference("1.2.97", 1), GeometryError, r"segment 1 of 1\.2\.97, which is not among segmentations="),
         (SegmentReference(_uid(seg), 2), GeometryError, "segment 2 of"),
-        (SegmentReference(_uid(seg), 1, (9,)), GeometryError, "segment 1 of"),
+        (SegmentReference(_uid(seg), frames=(9,)), GeometryError, r"frames \(9,\) of .*, which has 3"),
+        (SegmentReference(_uid(seg), 1, (1,)), UnsupportedError, "both a segment and frames"),
     ]
     for drawn, error, message in cases:
         with pytest.raises(error, match=message):

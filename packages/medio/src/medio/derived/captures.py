@@ -89,6 +89,7 @@ def write_capture(
         # highdicom wants the patient's sides, which a picture does not know: empty is allowed, a guess is not.
         made.PatientOrientation = []
         made.copy_patient_and_study_information(opened.headers[0])
+        made.Laterality = opened.headers[0].get("Laterality") or ""
         made.ImageType = ["DERIVED", "SECONDARY"]
         made.BurnedInAnnotation = "YES" if burned_in else "NO"
         made.ConversionType = "WSD"  # made on a workstation

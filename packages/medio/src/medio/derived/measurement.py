@@ -101,17 +101,21 @@ class Region3D:
 
 @dataclass(frozen=True, slots=True)
 class SegmentReference:
-    """A segment of a DICOM SEG.
+    """A segment of a DICOM SEG, or some of its frames.
 
     Attributes:
         sop_instance_uid: the SEG.
-        number: the segment.
-        frames: frames of the SEG, from 1, for a measurement in their planes alone; empty for the whole segment.
+        number: the segment, for a measurement of the whole of it.
+        frames: frames of the SEG, from 1, for a measurement in their planes alone; they say which segment they are of, so no number goes with them.
     """
 
     sop_instance_uid: str
-    number: int
+    number: int | None = None
     frames: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.number is None and not self.frames:
+            raise ValueError(f"a reference to the SEG {self.sop_instance_uid} names a segment or frames")
 
     closed = True
 

@@ -142,14 +142,19 @@ def _check(measurement: Measurement, opened: Source, segs: dict[str, Dataset], p
                     f"{what} is drawn in FrameOfReferenceUID {drawn.frame_of_reference_uid}, its sources lie in {', '.join(known) or 'none'}",
                 )
         elif isinstance(drawn, SegmentReference):
-            seg = segs.get(drawn.sop_instance_uid)
-            numbers = [] if seg is None else [int(item.SegmentNumber) for item in seg.SegmentSequence]
-            if seg is None or drawn.number not in numbers or any(not 0 < f <= int(seg.NumberOfFrames) for f in drawn.frames):
-                raise GeometryError(
-                    path, f"{what} refers to segment {drawn.number} of {drawn.sop_instance_uid}, which is not among segmentations="
-                )
+            _check_segment(what, drawn, segs.get(drawn.sop_instance_uid), path)
         else:
             _check_on_image(what, drawn, opened.uids.get(drawn.sop_instance_uid), path)
+
+
+def _check_segment(what: str, drawn: SegmentReference, seg: Dataset | None, path: Path) -> None:
+    if drawn.number is not None and drawn.frames:
+        raise UnsupportedError(path, f"{what} names both a segment and frames, which DICOM forbids; name the frames alone, or the segment")
+    numbers = [] if seg is None else [int(item.SegmentNumber) for item in seg.SegmentSequence]
+    if seg is None or (drawn.number is not None and drawn.number not in numbers):
+        raise GeometryError(path, f"{what} refers to segment {drawn.number} of {drawn.sop_instance_uid}, which is not among segmentations=")
+    if any(not 0 < frame <= int(seg.NumberOfFrames) for frame in drawn.frames):
+        raise GeometryError(path, f"{what} refers to frames {drawn.frames} of {drawn.sop_instance_uid}, which has {seg.NumberOfFrames}")
 
 
 def _check_on_image(what: str, drawn: Region | ImageReference, header: Dataset | None, path: Path) -> None:
@@ -216,7 +221,7 @@ def _group(group: Sequence[Measurement], opened: Source, segs: dict[str, Dataset
 def _segment_group(segment: SegmentReference, seg: Dataset, opened: Source, shared: dict[str, Any]) -> Any:
     from highdicom import sr
 
-    if not segment.frames:
+    if segment.number is not None:
         series = seg.get("ReferencedSeriesSequence")
         uid = series[0].SeriesInstanceUID if series else opened.headers[0].SeriesInstanceUID
         reference = sr.ReferencedSegment(
@@ -232,8 +237,10 @@ def _segment_group(segment: SegmentReference, seg: Dataset, opened: Source, shar
         else (str(header.SOPClassUID), str(header.SOPInstanceUID))
     )
     frame = sr.ReferencedSegmentationFrame(
-        str(seg.SOPClassUID), segment.sop_instance_uid, list(segment.frames), segment.number, sr.SourceImageForSegmentation(*named)
+        str(seg.SOPClassUID), segment.sop_instance_uid, list(segment.frames), 1, sr.SourceImageForSegmentation(*named)
     )
+    # PS3.3 table 10-3: a segment number is for references without frame numbers; highdicom writes both.
+    del frame[0].ReferencedSOPSequence[0].ReferencedSegmentNumber
     return sr.PlanarROIMeasurementsAndQualitativeEvaluations(referenced_segment=frame, **shared)
 
 

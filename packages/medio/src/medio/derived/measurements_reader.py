@@ -150,8 +150,8 @@ class _Group:
             reference = item.ReferencedSOPSequence[0]
             if concept in _SEGMENT | _SEGMENT_FRAME or "ReferencedSegmentNumber" in reference:
                 frames = tuple(int(v) for v in _several(reference.get("ReferencedFrameNumber")))
-                for number in _several(reference.get("ReferencedSegmentNumber")):
-                    yield SegmentReference(str(reference.ReferencedSOPInstanceUID), int(number), frames)
+                for number in _several(reference.get("ReferencedSegmentNumber")) or [None]:
+                    yield SegmentReference(str(reference.ReferencedSOPInstanceUID), number and int(number), frames)
             elif concept not in _SEGMENTED_IMAGE:
                 yield ImageReference(*_image(item))
 

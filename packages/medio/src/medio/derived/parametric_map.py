@@ -123,13 +123,14 @@ def write_parametric_map(
             instance_number=1,
             contains_recognizable_visual_features=False,
             real_world_value_mappings=[mapping],
-            voi_lut_transformations=[highdicom.VOILUTTransformation(*window)],
+            voi_lut_transformations=[highdicom.VOILUTTransformation(*window, voi_lut_function="LINEAR_EXACT")],
             content_label="MAP",
             series_description=series_description,
             specific_character_set="ISO_IR 192",
             **maker(equipment or Equipment()),
         )
     set_dimension_uid(made, uid("dimension"))
+    made.Laterality = opened.headers[0].get("Laterality") or ""  # may be empty, may not be absent
     with replacing(path) as partial:
         made.save_as(partial)
         _check_written(partial, values, dict(zip(places, frames, strict=True)), 0.5001 * slope if stored == "uint16" else 0.0, path)
