@@ -42,7 +42,7 @@ def main() -> int:
             theirs = _timed(best, "pydicom", len(peer), lambda: scan_by_pydicom(peer))
             _timed(best, "raw", len(paths), lambda: _read_raw(paths))
             _timed(best, "medio, 2 processes", len(paths), lambda: medio.scan(folder, workers=2))
-            _timed(best, "medio, nothing changed", len(paths), lambda: medio.scan(folder, previous=index))
+            _timed(best, "medio, nothing changed", len(paths), lambda known=index: medio.scan(folder, previous=known))
         assert index.slice(0, len(theirs)).equals(theirs), "the tables differ"
         assert index["error"].null_count == len(index), "a sound file is a row with an error"
         pq.write_table(index, Path(folder) / "index.parquet")
@@ -62,8 +62,8 @@ def make_archive(root: Path, count: int) -> list[Path]:
     paths = []
     for number in range(count):
         series, slice_number = divmod(number, 100)
-        data = template.replace(b"1.2.3.4.9.0000000.000", b"1.2.3.4.9.%07d.%03d" % (series, slice_number))
-        data = data.replace(b"1.2.3.4.8.0000000", b"1.2.3.4.8.%07d" % series).replace(b"PAT00000", b"PAT%05d" % (series // 2))
+        data = template.replace(b"1.2.3.4.9.1000000.100", b"1.2.3.4.9.%07d.%03d" % (1000000 + series, 100 + slice_number))
+        data = data.replace(b"1.2.3.4.8.1000000", b"1.2.3.4.8.%07d" % (1000000 + series)).replace(b"PAT00000", b"PAT%05d" % (series // 2))
         data = data.replace(b"-0000.00", b"%08.2f" % (slice_number * 2.5 - 125))
         path = root / f"{series:05d}" / f"{slice_number:03d}.dcm"
         path.parent.mkdir(exist_ok=True)
@@ -117,11 +117,11 @@ def _read_raw(paths: Sequence[Path]) -> int:
 def _template(folder: Path) -> bytes:
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID = CTImageStorage, ExplicitVRLittleEndian
-    meta.MediaStorageSOPInstanceUID = "1.2.3.4.9.0000000.000"
+    meta.MediaStorageSOPInstanceUID = "1.2.3.4.9.1000000.100"
     ds = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
     for keyword, value in _PUBLIC.items():
         setattr(ds, keyword, value)
-    ds.SOPClassUID, ds.SOPInstanceUID, ds.SeriesInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID, "1.2.3.4.8.0000000"
+    ds.SOPClassUID, ds.SOPInstanceUID, ds.SeriesInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID, "1.2.3.4.8.1000000"
     for keyword in ("ReferencedStudySequence", "RequestAttributesSequence"):
         item = Dataset()
         item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = "1.2.840.10008.3.1.2.3.1", "1.2.3.4.7"

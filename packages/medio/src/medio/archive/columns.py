@@ -154,9 +154,17 @@ NATIVE = frozenset(map(str, (ImplicitVRLittleEndian, ExplicitVRLittleEndian, Exp
 DEFLATED = str(DeflatedExplicitVRLittleEndian)
 
 _HEAD = 8  # columns before the keywords
-_KEYS = keys_of([keyword for keyword, _, _ in _COLUMNS])
+_KEYS = keys_of(["SOPClassUID", *(keyword for keyword, _, _ in _COLUMNS)])
 _CONVERT = [convert for _, _, convert in _COLUMNS]
-_REFERRING = ("ReferencedSeriesSequence", "CurrentRequestedProcedureEvidenceSequence", "ReferencedFrameOfReferenceSequence")
+_KINDS = [{_text: str, _whole: int, float: float}.get(convert) for convert in _CONVERT]  # values of this type need no conversion
+_SEQUENCES = keys_of(
+    [
+        "ReferencedSeriesSequence",
+        "CurrentRequestedProcedureEvidenceSequence",
+        "ReferencedFrameOfReferenceSequence",
+        "RadiopharmaceuticalInformationSequence",
+    ]
+)
 _WIDTH = len(SCHEMA)
 
 Row = list[Any]
@@ -174,12 +182,15 @@ def header_row(path: str, header: Header, size: int, mtime_ns: int, archive_size
 
     An element that is empty or makes no sense is null: one bad value must not hide the others.
     """
+    picked = header.pick(_KEYS)
     values = [
-        None if value is None or value == "" else _converted(convert, value)
-        for convert, value in zip(_CONVERT, header.pick(_KEYS), strict=True)
+        value if type(value) is kind and value != "" else None if value is None or value == "" else _converted(convert, value)
+        for kind, convert, value in zip(_KINDS, _CONVERT, picked[1:], strict=True)
     ]
-    sop_class = _text(_tolerant(header, "SOPClassUID") or header.meta_sop_class_uid or "")
+    sop_class = _text(picked[0] or header.meta_sop_class_uid)
     row = [path, size, _seconds(mtime_ns), mtime_ns, archive_size, None, sop_class, header.syntax or None, *values]
+    if not header.has_any(_SEQUENCES):
+        return [*row, None, None, None]
     studies, series = _references(header)
     return [*row, _radiopharmaceutical(header), studies or None, series or None]
 
@@ -209,8 +220,6 @@ def _items(header: Header, keyword: str) -> list[Header]:
 
 
 def _radiopharmaceutical(header: Header) -> str | None:
-    if "RadiopharmaceuticalInformationSequence" not in header:
-        return None
     for item in _items(header, "RadiopharmaceuticalInformationSequence"):
         names = [_tolerant(item, "Radiopharmaceutical")]
         for code in ("RadiopharmaceuticalCodeSequence", "RadionuclideCodeSequence"):
@@ -225,18 +234,17 @@ def _references(header: Header) -> tuple[list[str], list[str]]:
     """Find the studies and series that a SEG, SR, RTSTRUCT, KO or presentation state refers to, each once, in order."""
     studies: dict[str, None] = {}
     series: dict[str, None] = {}
-    if any(keyword in header for keyword in _REFERRING):
-        for item in _items(header, "ReferencedSeriesSequence"):
+    for item in _items(header, "ReferencedSeriesSequence"):
+        _note(series, item, "SeriesInstanceUID")
+    for study in _items(header, "CurrentRequestedProcedureEvidenceSequence"):
+        _note(studies, study, "StudyInstanceUID")
+        for item in _items(study, "ReferencedSeriesSequence"):
             _note(series, item, "SeriesInstanceUID")
-        for study in _items(header, "CurrentRequestedProcedureEvidenceSequence"):
-            _note(studies, study, "StudyInstanceUID")
-            for item in _items(study, "ReferencedSeriesSequence"):
+    for frame in _items(header, "ReferencedFrameOfReferenceSequence"):
+        for study in _items(frame, "RTReferencedStudySequence"):
+            _note(studies, study, "ReferencedSOPInstanceUID")
+            for item in _items(study, "RTReferencedSeriesSequence"):
                 _note(series, item, "SeriesInstanceUID")
-        for frame in _items(header, "ReferencedFrameOfReferenceSequence"):
-            for study in _items(frame, "RTReferencedStudySequence"):
-                _note(studies, study, "ReferencedSOPInstanceUID")
-                for item in _items(study, "RTReferencedSeriesSequence"):
-                    _note(series, item, "SeriesInstanceUID")
     return list(studies), list(series)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from medio.archive.columns import DEFLATED, DIRECTORY_CLASS, NATIVE, Row, error_row, header_row
+from medio.archive.columns import DEFLATED, DIRECTORY_CLASS, NATIVE, SCHEMA, Row, error_row, header_row
 from medio.archive.members import MARK, is_archive, members
 from medio.dicom.header import Header, read_header
 from medio.dicom.instances import SENSELESS, instance_of
@@ -14,6 +14,10 @@ from medio.dicom.pixels import missing_pixels
 from medio.errors import MedioError
 
 _PIXEL_DATA = 0x7FE00010
+_PIXEL_COLUMNS = [
+    SCHEMA.names.index(name)
+    for name in ("rows", "columns", "number_of_frames", "samples_per_pixel", "bits_allocated", "bits_stored", "photometric_interpretation")
+]
 _MAX_REFERENCES = 1_000_000
 
 
@@ -57,7 +61,7 @@ def _rows(source: str | BinaryIO, path: str, size: int, mtime_ns: int, archive_s
     try:
         header = read_header(source, name=path)
         row = header_row(path, header, size, mtime_ns, archive_size)
-        row[5] = _lacking(path, header, size) or None
+        row[5] = _lacking(path, header, row, size) or None
     except MedioError as error:
         reason = error.reason
         return [error_row(path, "not DICOM" if reason.startswith("not a DICOM file") else reason, **known)]
@@ -68,24 +72,29 @@ def _rows(source: str | BinaryIO, path: str, size: int, mtime_ns: int, archive_s
     return [row]
 
 
-def _lacking(path: str, header: Header, size: int) -> str:
+def _lacking(path: str, header: Header, row: Row, size: int) -> str:
     """Say what a file lacks of its pixels; see `medio.dicom.pixels.missing_pixels`, of which this is the short way for whole greyscale files.
 
     Raises:
         CorruptFileError: pixels whose size is not described.
         ValueError: a description that makes no sense.
     """
-    if header.pixel_tag == _PIXEL_DATA and header.pixel_offset is not None and header.syntax != DEFLATED:
-        if header.pixel_length is None or header.syntax not in NATIVE:
-            if header.get("Rows") and header.get("Columns") and header.get("BitsAllocated") and "NumberOfFrames" not in header:
-                return ""
-        elif header.get("SamplesPerPixel") == 1 and header.get("BitsAllocated") == 16 and 0 < (header.get("BitsStored") or 0) <= 16:
-            needed = header.get("Rows", 0) * header.get("Columns", 0) * int(header.get("NumberOfFrames") or 1) * 2
-            if (
-                0 < needed <= min(header.pixel_length, size - header.pixel_offset)
-                and header.get("PhotometricInterpretation") != "PALETTE COLOR"
-            ):
-                return ""
+    rows, columns, frames, samples, allocated, stored, photometric = (row[place] for place in _PIXEL_COLUMNS)
+    offset, length = header.pixel_offset, header.pixel_length
+    if (
+        offset is not None
+        and header.pixel_tag == _PIXEL_DATA
+        and rows
+        and columns
+        and allocated
+        and frames is None
+        and header.syntax != DEFLATED
+    ):
+        if length is None or header.syntax not in NATIVE:
+            return ""  # only decoding can tell
+        plain = samples == 1 and allocated == 16 and stored and 0 < stored <= 16 and photometric in ("MONOCHROME2", "MONOCHROME1")
+        if plain and rows * columns * 2 <= min(length, size - offset):
+            return ""
     return missing_pixels(instance_of(Path(path), header, size))
 
 

@@ -6,7 +6,7 @@ Source: DICOM PS3.5 sections 7.1 (elements), 7.5 (sequences) and 6.2.2 (UN). Dep
 from collections.abc import Callable
 from dataclasses import dataclass
 from struct import Struct, error
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_16, EXPLICIT_VR_LENGTH_32
 
@@ -89,8 +89,7 @@ class Encoding:
         return _length_big if self.big_endian else _length_little
 
 
-@dataclass(frozen=True, slots=True)
-class Element:
+class Element(NamedTuple):
     """Where one element lies.
 
     Attributes:
@@ -138,7 +137,7 @@ def walk(
         depth: how many sequences enclose the dataset.
 
     Returns:
-        where the walk stopped, where its last element began, and whether it stopped because the dataset is over; otherwise the buffer is, and the walk can go on
+        where the walk stopped, where its last element of 64 kB or more began, and whether it stopped because the dataset is over; otherwise the buffer is, and the walk can go on
         from there with more of it.
 
     Raises:
@@ -146,15 +145,16 @@ def walk(
     """
     last = position
     explicit_at, implicit_at, length_at, written = encoding.explicit_at, encoding.implicit_at, encoding.length_at, not encoding.implicit
+    short, long = _SHORT, _LONG
     try:
         while position < end:
             if written:
                 key, vr, length = explicit_at(buffer, position)
-                if vr in _SHORT and key not in PIXEL_KEYS:
-                    elements[key] = last = position
+                if vr in short:  # most elements; too short ever to be skipped, so `last` need not know them
+                    elements[key] = position
                     position += 8 + length
                     continue
-                if vr in _LONG:
+                if vr in long:
                     start = position + 12
                     length = length_at(buffer, position + 8)[0]
                 elif key == ITEM_END or key in PIXEL_KEYS:

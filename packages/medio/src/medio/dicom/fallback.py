@@ -23,7 +23,6 @@ class Reread:
         dataset: every element before the pixels.
         encoding: of the dataset.
         syntax: transfer syntax UID, named or derived.
-        media_class: SOP class of the file meta, or empty.
         pixel: the pixel element, its start an offset in the file; None without one.
         end: offset in the file where reading stopped.
     """
@@ -31,7 +30,6 @@ class Reread:
     dataset: Dataset
     encoding: Encoding
     syntax: str
-    media_class: str
     pixel: Element | None
     end: int
 
@@ -68,7 +66,7 @@ def reread(source: Source, reason: str) -> Reread:
             pixel = Element(found.key, found.vr, found.start + end, found.length) if found.key in PIXEL_KEYS else None
         except error:
             pixel = None
-    return Reread(dataset, encoding, syntax, str(meta.get("MediaStorageSOPClassUID") or ""), pixel, end)
+    return Reread(dataset, encoding, syntax, pixel, end)
 
 
 def plain_value(dataset: Dataset, tag: int) -> Any:

@@ -16,15 +16,16 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 
 from medio.dicom.elements import MAX_DEPTH, UNDEFINED, Element, Encoding, UnexplainedError, element_at, items, resolve_vr, tag_of, walk
 from medio.dicom.fallback import plain_value, pydicom_dataset, reread
-from medio.dicom.locating import Located, is_dicom_start, locate, media_class
+from medio.dicom.locating import Located, is_dicom_start, locate
 from medio.dicom.sources import HEADER_LIMIT, Source, open_source
-from medio.dicom.values import DEFAULT_CHARSET, Charset, charset_of, decode_tags, decode_value, empty_value, private_vr
+from medio.dicom.values import DEFAULT_CHARSET, Charset, charset_of, decode_tags, decode_value, empty_value, fast_decoders, private_vr
 from medio.errors import CorruptFileError, MedioError
 
 __all__ = ["Header", "is_dicom_start", "keys_of", "read_header"]
 
 _KEYS = {keyword: tag_of(tag) for keyword, tag in keyword_dict.items()}
 _CHARSET_KEY, _PIXEL_REPRESENTATION, _LUT_DESCRIPTOR, _LUT_DATA = 0x00050008, 0x01030028, 0x30020028, 0x30060028
+_COMMON = Encoding(False)
 _LUT_DESCRIPTORS = frozenset({0x11010028, 0x11020028, 0x11030028, _LUT_DESCRIPTOR})
 
 
@@ -47,7 +48,6 @@ class Header:
     Attributes:
         path: what errors call the file.
         syntax: transfer syntax UID; where the file does not say, the uncompressed one that its bytes show.
-        meta_sop_class_uid: SOP class as the file meta says, else empty.
         pixel_tag: tag of PixelData, FloatPixelData or DoubleFloatPixelData, or None.
         pixel_vr: `OB` or `OW` where it is written.
         pixel_offset: offset in the file of the first byte of its value; None without pixels, and where the dataset is deflated.
@@ -65,13 +65,13 @@ class Header:
         "_elements",
         "_encoding",
         "_far",
+        "_located",
         "_meta",
         "_parent",
         "_root",
         "_source",
         "_values",
         "end",
-        "meta_sop_class_uid",
         "path",
         "pixel_length",
         "pixel_offset",
@@ -90,10 +90,11 @@ class Header:
         self._charset: Charset | None = None
         self._dataset: Dataset | None = None
         self._parent: Header | None = None
+        self._located: Located | None = None
         self._meta: Header | None = None
         self._root: Source = source
         self._depth = 0
-        self.syntax = self.meta_sop_class_uid = ""
+        self.syntax = ""
         self.pixel_tag: int | None = None
         self.pixel_vr: str | None = None
         self.pixel_offset: int | None = None
@@ -105,7 +106,16 @@ class Header:
     @property
     def meta(self) -> "Header | None":
         """The file meta group, as a header of its own; None for the item of a sequence."""
+        if self._meta is None and self._located is not None:
+            located = self._located
+            self._meta = Header(self.path, self._root, located.meta_buffer, located.meta_encoding, located.meta)
         return self._meta
+
+    @property
+    def meta_sop_class_uid(self) -> str:
+        """SOP class as the file meta says, else empty."""
+        meta = self.meta
+        return str(meta.get("MediaStorageSOPClassUID", "")) if meta is not None else ""
 
     @property
     def implicit(self) -> bool:
@@ -147,7 +157,31 @@ class Header:
             in their order; None where the header has no such element, or one that makes no sense.
         """
         elements = self._elements
-        return [self._tolerant(key) if key in elements else None for key in keys]
+        if self._dataset is not None or self._encoding != _COMMON:
+            return [self._tolerant(key) if key in elements else None for key in keys]
+        # Explicit little-endian elements of common VRs, inline: this is what indexing an archive spends its time on.
+        buffer, explicit_at, decoders = self._buffer, self._encoding.explicit_at, fast_decoders(self._character_set())
+        values: list[Any] = []
+        for key, position in zip(keys, map(elements.get, keys), strict=True):
+            if position is None:
+                values.append(None)
+                continue
+            _, vr, length = explicit_at(buffer, position)
+            decode = decoders.get(vr)
+            if decode is None:
+                values.append(self._tolerant(key))
+                continue
+            start = position + 8
+            raw = buffer[start : start + length]
+            try:
+                values.append(decode(raw) if raw else None)
+            except (ValueError, OverflowError):
+                values.append(None)
+        return values
+
+    def has_any(self, keys: tuple[int, ...]) -> bool:
+        """Whether the header holds at least one of these elements (from `keys_of`)."""
+        return not self._elements.keys().isdisjoint(keys)
 
     def _tolerant(self, key: int) -> Any:
         try:
@@ -356,9 +390,8 @@ def read_header(source: Path | str | bytes | BinaryIO, *, name: str | None = Non
 def _header(located: Located, root: Source) -> Header:
     header = Header(root.name, located.source, located.buffer, located.encoding, located.elements)
     header._far, header._root = located.far, root
-    header._meta = Header(root.name, root, located.meta_buffer, located.meta_encoding, located.meta)
+    header._located = located
     header.syntax = located.named_syntax or _uncompressed(located.assumed)
-    header.meta_sop_class_uid = media_class(located)
     header.end, header.truncated, header.size = located.end, located.truncated, root.size
     pixel = located.pixel
     if pixel is not None:
@@ -373,7 +406,7 @@ def _by_pydicom(source: Source, reason: str) -> Header:
     header = _of_dataset(source.name, source, read.dataset, read.encoding)
     meta = read.dataset.file_meta
     header._meta = _of_dataset(source.name, source, meta, Encoding(False))
-    header.syntax, header.meta_sop_class_uid, header.end, header.size = read.syntax, read.media_class, read.end, source.size
+    header.syntax, header.end, header.size = read.syntax, read.end, source.size
     if read.pixel is not None:
         header.pixel_tag, header.pixel_vr, header.pixel_offset = tag_of(read.pixel.key), read.pixel.vr, read.pixel.start
         header.pixel_length = None if read.pixel.length == UNDEFINED else read.pixel.length

@@ -14,7 +14,8 @@ from medio.errors import CorruptFileError
 
 _FIRST, _BLOCK, _FAR = 1 << 14, 1 << 16, 1 << 16  # bytes: the first read, later reads, and from where on a value is skipped instead of read
 _META = Encoding(False)
-_SYNTAX, _MEDIA_CLASS, _ROWS = 0x00100002, 0x00020002, 0x00100028
+_SYNTAX, _ROWS = 0x00100002, 0x00100028
+_META_HEAD = b"\2\0\0\0UL\4\0"  # (0002,0000) UL, four bytes: the length of the group
 _DEFLATED, _BIG, _IMPLICIT = map(str, (DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian))
 
 
@@ -111,14 +112,17 @@ def locate(source: Source, *, force: bool = False) -> Located:
     return located
 
 
-def media_class(located: Located) -> str:
-    """Return the SOP class that the file meta names, else an empty string."""
-    return _text(located.meta_buffer, located.meta, _MEDIA_CLASS, located.meta_encoding)
-
-
 def _meta(source: Source, buffer: bytes, position: int) -> tuple[bytes, int, dict[int, int], Encoding]:
     encoding = Encoding(detect_implicit(buffer, position, False)) if buffer[position : position + 2] == b"\2\0" else _META
     meta: dict[int, int] = {}
+    if encoding == _META and buffer[position : position + 8] == _META_HEAD:
+        # The common case: the group says truly how long it is.
+        end = position + 12 + int.from_bytes(buffer[position + 8 : position + 12], "little")
+        if end + 12 <= len(buffer) and buffer[end : end + 2] != b"\2\0":
+            stop, _, done = walk(buffer, position, end, encoding, meta, top=False)
+            if stop == end and not done and all(key & 0xFFFF == 2 for key in meta):
+                return buffer, end, meta, encoding
+            meta.clear()
     while True:
         if position + 12 > len(buffer):
             more = source.read_at(len(buffer), _BLOCK + max(0, min(position - len(buffer), HEADER_LIMIT)))

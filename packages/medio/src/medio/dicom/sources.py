@@ -4,6 +4,7 @@ import io
 import os
 import stat
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -13,6 +14,14 @@ HEADER_LIMIT = 1 << 29
 """Bytes of one file that are held at most while its header is read."""
 _BLOCK = 1 << 18
 _OPEN = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # a named pipe must not block
+
+
+def _seek_and_read(handle: int, count: int, position: int) -> bytes:
+    os.lseek(handle, position, os.SEEK_SET)
+    return os.read(handle, count)
+
+
+_pread: Callable[[int, int, int], bytes] = getattr(os, "pread", _seek_and_read)  # Windows has none
 
 
 class Source(Protocol):
@@ -58,9 +67,8 @@ class PathSource:
             self._handle = self._open()
         count = min(count, max((self.size or 0) - position, 0))  # os.read allocates what it is asked for
         try:
-            os.lseek(self._handle, position, os.SEEK_SET)
-            data = os.read(self._handle, count)
-            while len(data) < count and (more := os.read(self._handle, count - len(data))):
+            data = _pread(self._handle, count, position)
+            while len(data) < count and (more := _pread(self._handle, count - len(data), position + len(data))):
                 data += more
         except OSError as error:
             raise MissingFileError(self.name, f"cannot be read ({error.strerror})") from error

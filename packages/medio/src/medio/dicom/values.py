@@ -142,18 +142,17 @@ def _names(text: str) -> Any:
 
 def _decimal(raw: bytes) -> Any:
     try:
-        return float(raw)  # the common case: one number; float() drops the blanks around it
+        # The common cases first; float() drops the blanks around a number.
+        return [float(part) for part in raw.split(b"\\")] if b"\\" in raw else float(raw)
     except ValueError:
-        text = raw.decode("latin-1").strip().rstrip(" \0")
-    return _each(text, float)
+        return _each(raw.decode("latin-1").strip().rstrip(" \0"), float)
 
 
 def _integer(raw: bytes) -> Any:
     try:
-        return int(raw)
+        return [int(part) for part in raw.split(b"\\")] if b"\\" in raw else int(raw)
     except ValueError:
-        text = raw.decode("latin-1").rstrip(" \0")
-    return _each(text, _whole)
+        return _each(raw.decode("latin-1").rstrip(" \0"), _whole)
 
 
 def _each(text: str, convert: Callable[[str], Any]) -> Any:
@@ -203,3 +202,37 @@ _TEXT: dict[str, Callable[[str], Any]] = {
     "PN": _names,
 }
 _NUMBERS = {"US": ("H", 2), "SS": ("h", 2), "UL": ("L", 4), "SL": ("l", 4), "UV": ("Q", 8), "SV": ("q", 8), "FL": ("f", 4), "FD": ("d", 8)}
+
+
+def _code(vr: str) -> int:
+    return int.from_bytes(vr.encode(), "little")
+
+
+def _short(raw: bytes) -> Any:
+    return raw[0] | raw[1] << 8 if len(raw) == 2 else decode_value("US", raw, False, DEFAULT_CHARSET)
+
+
+_FAST: dict[int, Callable[[bytes], Any]] = {
+    **{_code(vr): _PLAIN[vr] for vr in ("AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI")},
+    _code("US"): _short,
+}
+
+
+@lru_cache(maxsize=64)
+def fast_decoders(charset: Charset) -> dict[int, Callable[[bytes], Any]]:
+    """Return the decoders of common VRs with a two-byte length in explicit little-endian datasets, by the VR's letters read as a little-endian number.
+
+    They agree with `decode_value`; going through a dictionary once is what makes them fast.
+    """
+
+    def texts(raw: bytes) -> Any:
+        return _texts(charset.decode(raw))
+
+    def long_text(raw: bytes) -> str:
+        return _long_text(charset.decode(raw))
+
+    def names(raw: bytes) -> Any:
+        return _names(charset.decode(raw.rstrip(b"\0 ")))
+
+    text = {_code("LO"): texts, _code("SH"): texts, _code("LT"): long_text, _code("ST"): long_text, _code("PN"): names}
+    return _FAST | text
