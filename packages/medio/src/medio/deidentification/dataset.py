@@ -14,6 +14,7 @@ from medio.deidentification.profile_table import DEMANDS, Demand
 from medio.deidentification.rules import (
     AGE,
     BODY,
+    CODES,
     CODING_SCHEMES,
     GEOMETRY,
     KEEP,
@@ -116,6 +117,8 @@ class _Deidentifier:
         if "t" in options and element.VR in ("DA", "DT", "TM"):
             if self.policy.dates != "remove":
                 return self._date(element, place)
+        elif keyword in CODES and str(parent.get("CodingSchemeDesignator")) not in CODING_SCHEMES:
+            return self._drop(place, keyword)
         elif self._is_kept(element, keyword, demand):
             return self._kept(element, place)
         elif self._is_prose(keyword, options):

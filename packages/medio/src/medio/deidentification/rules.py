@@ -225,7 +225,6 @@ KEEP = (
             "DisplayedAreaSelectionSequence",
             "PresentationSizeMode",
             "SoftcopyVOILUTSequence",
-            "RedundantDetectorData",
             "QualityControlImage",
             "LongitudinalTemporalInformationModified",
             "DimensionOrganizationType",
@@ -266,7 +265,6 @@ KEEP = (
             "CTReconstructionSequence",
             "CTExposureSequence",
             "CTXRayDetailsSequence",
-            "CTPixelValueTransformationSequence",
             "MRImageFrameTypeSequence",
             "MRTimingAndRelatedParametersSequence",
             "MRFOVGeometrySequence",
@@ -325,6 +323,9 @@ EMPTIED_WHERE_PRESENT = ("ContentDescription", "ContentCreatorName", "PositionRe
 
 CODING_SCHEMES = frozenset({"SCT", "SRT", "SNM3", "DCM", "UCUM", "LN", "FMA", "RADLEX", "NCIt", "UBERON"})
 """Public vocabularies; a code of any other (a hospital's own procedures) goes."""
+
+CODES = frozenset({"CodeValue", "LongCodeValue", "URNCodeValue", "CodeMeaning", "CodingSchemeDesignator", "CodingSchemeVersion"})
+"""What makes a code: kept where its scheme is public, and goes with the whole item where it is not."""
 
 SEX = frozenset({"PatientSex"})
 AGE = frozenset({"PatientAge"})
