@@ -4,7 +4,6 @@ Source: DICOM PS3.5 sections 7.1 (elements), 7.5 (sequences) and 6.2.2 (UN). Dep
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from struct import Struct, error
 from typing import Any, NamedTuple
 
@@ -61,32 +60,32 @@ def _unpack_implicit_big(buffer: bytes, position: int) -> tuple[int, int]:
     return element << 16 | group, length
 
 
-@dataclass(frozen=True, slots=True)
-class Encoding:
-    """How a dataset is written.
+class Encoding(NamedTuple):
+    """How a dataset is written; made by `encoding_of`, compared by identity.
 
     Attributes:
         implicit: VRs are not written.
         big_endian: byte order.
+        explicit_at: (buffer, position) -> (key, VR as a number, two-byte length).
+        implicit_at: (buffer, position) -> (key, four-byte length).
+        length_at: (buffer, position) -> (four-byte length,).
     """
 
     implicit: bool
-    big_endian: bool = False
+    big_endian: bool
+    explicit_at: Callable[[bytes, int], tuple[Any, ...]]
+    implicit_at: Callable[[bytes, int], tuple[Any, ...]]
+    length_at: Callable[[bytes, int], tuple[Any, ...]]
 
-    @property
-    def explicit_at(self) -> Callable[[bytes, int], tuple[Any, ...]]:
-        """(buffer, position) -> (key, VR as a number, two-byte length)."""
-        return _unpack_explicit_big if self.big_endian else _explicit_little
 
-    @property
-    def implicit_at(self) -> Callable[[bytes, int], tuple[Any, ...]]:
-        """(buffer, position) -> (key, four-byte length)."""
-        return _unpack_implicit_big if self.big_endian else _implicit_little
+_LITTLE = (_explicit_little, _implicit_little, _length_little)
+_BIG = (_unpack_explicit_big, _unpack_implicit_big, _length_big)
+_ENCODINGS = tuple(Encoding(implicit, big, *(_BIG if big else _LITTLE)) for implicit in (False, True) for big in (False, True))
 
-    @property
-    def length_at(self) -> Callable[[bytes, int], tuple[Any, ...]]:
-        """(buffer, position) -> (four-byte length,)."""
-        return _length_big if self.big_endian else _length_little
+
+def encoding_of(implicit: bool, big_endian: bool = False) -> Encoding:
+    """Return the encoding with these two properties, always the same object."""
+    return _ENCODINGS[2 * implicit + big_endian]
 
 
 class Element(NamedTuple):
@@ -231,7 +230,7 @@ def detect_implicit(buffer: bytes, position: int, assumed: bool) -> bool:
 def _item_encoding(buffer: bytes, position: int, outer: Encoding) -> Encoding:
     if outer.implicit or not detect_implicit(buffer, position, False):
         return outer
-    return Encoding(True, outer.big_endian)
+    return encoding_of(True, outer.big_endian)
 
 
 def _odd_element(buffer: bytes, position: int, encoding: Encoding) -> Element:

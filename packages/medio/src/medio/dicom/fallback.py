@@ -8,7 +8,7 @@ from pydicom import Dataset, dcmread
 from pydicom.errors import BytesLengthException
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from medio.dicom.elements import PIXEL_KEYS, Element, Encoding, element_at
+from medio.dicom.elements import PIXEL_KEYS, Element, Encoding, element_at, encoding_of
 from medio.dicom.sources import Clamped, Source
 from medio.errors import CorruptFileError, MedioError
 
@@ -54,7 +54,7 @@ def reread(source: Source, reason: str) -> Reread:
     except CorruptFileError as problem:
         raise CorruptFileError(source.name, f"the header cannot be parsed: {reason}; fetch the file again or exclude it") from problem
     implicit, little = dataset.original_encoding
-    encoding = Encoding(bool(implicit), not little)
+    encoding = encoding_of(bool(implicit), not little)
     meta = dataset.file_meta
     syntax = str(meta.get("TransferSyntaxUID") or "")
     if not syntax:

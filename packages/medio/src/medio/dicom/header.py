@@ -14,7 +14,19 @@ from pydicom.datadict import keyword_dict
 from pydicom.filereader import read_dataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from medio.dicom.elements import MAX_DEPTH, UNDEFINED, Element, Encoding, UnexplainedError, element_at, items, resolve_vr, tag_of, walk
+from medio.dicom.elements import (
+    MAX_DEPTH,
+    UNDEFINED,
+    Element,
+    Encoding,
+    UnexplainedError,
+    element_at,
+    encoding_of,
+    items,
+    resolve_vr,
+    tag_of,
+    walk,
+)
 from medio.dicom.fallback import plain_value, pydicom_dataset, reread
 from medio.dicom.locating import Located, is_dicom_start, locate
 from medio.dicom.sources import HEADER_LIMIT, Source, open_source
@@ -25,7 +37,7 @@ __all__ = ["Header", "is_dicom_start", "keys_of", "read_header"]
 
 _KEYS = {keyword: tag_of(tag) for keyword, tag in keyword_dict.items()}
 _CHARSET_KEY, _PIXEL_REPRESENTATION, _LUT_DESCRIPTOR, _LUT_DATA = 0x00050008, 0x01030028, 0x30020028, 0x30060028
-_COMMON = Encoding(False)
+_COMMON = encoding_of(False)
 _LUT_DESCRIPTORS = frozenset({0x11010028, 0x11020028, 0x11030028, _LUT_DESCRIPTOR})
 
 
@@ -157,7 +169,7 @@ class Header:
             in their order; None where the header has no such element, or one that makes no sense.
         """
         elements = self._elements
-        if self._dataset is not None or self._encoding != _COMMON:
+        if self._dataset is not None or self._encoding is not _COMMON:
             return [self._tolerant(key) if key in elements else None for key in keys]
         # Explicit little-endian elements of common VRs, inline: this is what indexing an archive spends its time on.
         buffer, explicit_at, decoders = self._buffer, self._encoding.explicit_at, fast_decoders(self._character_set())
@@ -405,7 +417,7 @@ def _by_pydicom(source: Source, reason: str) -> Header:
     read = reread(source, reason)
     header = _of_dataset(source.name, source, read.dataset, read.encoding)
     meta = read.dataset.file_meta
-    header._meta = _of_dataset(source.name, source, meta, Encoding(False))
+    header._meta = _of_dataset(source.name, source, meta, encoding_of(False))
     header.syntax, header.end, header.size = read.syntax, read.end, source.size
     if read.pixel is not None:
         header.pixel_tag, header.pixel_vr, header.pixel_offset = tag_of(read.pixel.key), read.pixel.vr, read.pixel.start

@@ -8,12 +8,23 @@ from struct import error
 
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from medio.dicom.elements import PIXEL_KEYS, UNDEFINED, Element, Encoding, UnexplainedError, detect_implicit, element_at, tag_of, walk
+from medio.dicom.elements import (
+    PIXEL_KEYS,
+    UNDEFINED,
+    Element,
+    Encoding,
+    UnexplainedError,
+    detect_implicit,
+    element_at,
+    encoding_of,
+    tag_of,
+    walk,
+)
 from medio.dicom.sources import HEADER_LIMIT, InflatedSource, Source
 from medio.errors import CorruptFileError
 
 _FIRST, _BLOCK, _FAR = 1 << 14, 1 << 16, 1 << 16  # bytes: the first read, later reads, and from where on a value is skipped instead of read
-_META = Encoding(False)
+_META = encoding_of(False)
 _SYNTAX, _ROWS = 0x00100002, 0x00100028
 _META_HEAD = b"\2\0\0\0UL\4\0"  # (0002,0000) UL, four bytes: the length of the group
 _DEFLATED, _BIG, _IMPLICIT = map(str, (DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian))
@@ -105,7 +116,17 @@ def locate(source: Source, *, force: bool = False) -> Located:
     if implicit != assumed.implicit and _key(buffer, position, assumed) in PIXEL_KEYS:
         implicit = assumed.implicit  # pydicom does not judge by the pixels
     located = Located(
-        source, buffer, Encoding(implicit, assumed.big_endian), {}, {}, meta, meta_buffer, meta_encoding, named, assumed, deflated=deflated
+        source,
+        buffer,
+        encoding_of(implicit, assumed.big_endian),
+        {},
+        {},
+        meta,
+        meta_buffer,
+        meta_encoding,
+        named,
+        assumed,
+        deflated=deflated,
     )
     _walk_file(located, position)
     located.truncated |= cut
@@ -113,9 +134,9 @@ def locate(source: Source, *, force: bool = False) -> Located:
 
 
 def _meta(source: Source, buffer: bytes, position: int) -> tuple[bytes, int, dict[int, int], Encoding]:
-    encoding = Encoding(detect_implicit(buffer, position, False)) if buffer[position : position + 2] == b"\2\0" else _META
+    encoding = encoding_of(detect_implicit(buffer, position, False)) if buffer[position : position + 2] == b"\2\0" else _META
     meta: dict[int, int] = {}
-    if encoding == _META and buffer[position : position + 8] == _META_HEAD:
+    if encoding is _META and buffer[position : position + 8] == _META_HEAD:
         # The common case: the group says truly how long it is.
         end = position + 12 + int.from_bytes(buffer[position + 8 : position + 12], "little")
         if end + 12 <= len(buffer) and buffer[end : end + 2] != b"\2\0":
@@ -150,11 +171,11 @@ def _text(buffer: bytes, elements: dict[int, int], key: int, encoding: Encoding)
 
 def _assumed(named: str, buffer: bytes, position: int) -> Encoding:
     if named:
-        return Encoding(named == _IMPLICIT, named == _BIG)
+        return encoding_of(named == _IMPLICIT, named == _BIG)
     # No transfer syntax: the first element tells. A big-endian group below 0x0100 reads as 1024 or more in little-endian.
     if detect_implicit(buffer, position, True):
-        return Encoding(True)
-    return Encoding(False, int.from_bytes(buffer[position : position + 2], "little") >= 1024)
+        return encoding_of(True)
+    return encoding_of(False, int.from_bytes(buffer[position : position + 2], "little") >= 1024)
 
 
 def _key(buffer: bytes, position: int, encoding: Encoding) -> int:
