@@ -1,8 +1,13 @@
 """DICOM and NIfTI in and out, archive index, de-identification, training shards."""
 
-from medio.archive.scan import Series, scan, series
-from medio.deidentification.dataset import AuditEntry, Policy, deidentify
+from medio.archive.members import open_member
+from medio.archive.scan import scan
+from medio.archive.series import Series, series
+from medio.archive.studies import Study, histories, prior_of, studies
+from medio.deidentification.dataset import deidentify
 from medio.deidentification.files import DeidentifyReport, deidentify_files
+from medio.deidentification.policy import Policy
+from medio.deidentification.stamp import AuditEntry
 from medio.derived.captures import write_capture, write_key_images
 from medio.derived.measurement import ImageReference, Measurement, Region, Region3D, SegmentReference
 from medio.derived.measurements import write_measurements
@@ -33,11 +38,13 @@ from medio.keyed import SampleKey, key_digest, keyed_generator
 from medio.loading.balance import balance, shape_buckets
 from medio.loading.collation import collate
 from medio.loading.devices import to_device
+from medio.loading.dicom_dataset import DicomDataset
 from medio.loading.loader import Loader, make_loader
 from medio.loading.sampler import Draw, Sampler
 from medio.read import read, write
 from medio.resizing import resize
 from medio.shards.build import BuildReport, Quarantined, build_shards
+from medio.shards.cache import Cache
 from medio.shards.crop import Crop
 from medio.shards.dataset import ShardDataset
 from medio.shards.sample import ShardSample
@@ -48,10 +55,12 @@ __all__ = [
     "AuditEntry",
     "Box",
     "BuildReport",
+    "Cache",
     "Cine",
     "CorruptFileError",
     "Crop",
     "DeidentifyReport",
+    "DicomDataset",
     "Draw",
     "Equipment",
     "GeometryError",
@@ -77,6 +86,7 @@ __all__ = [
     "ShardDataset",
     "ShardSample",
     "Structure",
+    "Study",
     "UnsupportedError",
     "VerifyReport",
     "VolumeReport",
@@ -88,14 +98,17 @@ __all__ = [
     "crop",
     "deidentify",
     "deidentify_files",
+    "histories",
     "index_to_world",
     "inspect_series",
     "key_digest",
     "keyed_generator",
     "keyed_uids",
     "make_loader",
+    "open_member",
     "pad",
     "paste_back",
+    "prior_of",
     "read",
     "read_cine",
     "read_measurements",
@@ -111,6 +124,7 @@ __all__ = [
     "series",
     "shape_buckets",
     "split_patients",
+    "studies",
     "to_device",
     "verify_shards",
     "window",
