@@ -257,7 +257,7 @@ class _Writer:
     def contours(self, dataset: Dataset) -> None:
         roi, image, contour, group = Dataset(), Dataset(), Dataset(), Dataset()
         roi.ROINumber, roi.ROIName, roi.ROIDescription = 1, f"GTV {self.person.family}", self.word()
-        dataset.StructureSetLabel, dataset.StructureSetROISequence = self.token(), Sequence([roi])
+        dataset.StructureSetLabel, dataset.StructureSetROISequence = self.word()[:16], Sequence([roi])
         image.ReferencedSOPClassUID, image.ReferencedSOPInstanceUID = CT, self.refers_to
         contour.ContourImageSequence, contour.ContourGeometricType = Sequence([image]), "POINT"
         contour.NumberOfContourPoints, contour.ContourData = 1, [1.5, 2.5, 3.5]
@@ -321,9 +321,10 @@ def _text_keywords() -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for tag in DicomDictionary:
         vr, keyword = dictionary_VR(tag), keyword_for_tag(tag)
-        if vr in ("AE", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT") and tag >> 16 not in (0, 2, 4) and keyword:
-            if keyword not in _STRUCTURAL and not keyword.startswith("Code"):
-                found.setdefault(vr, []).append(keyword)
+        if vr not in ("AE", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT") or tag >> 16 in (0, 2, 4) or not keyword:
+            continue
+        if keyword not in _STRUCTURAL and not keyword.startswith("Code"):
+            found.setdefault(vr, []).append(keyword)
     return {vr: sorted(keywords) for vr, keywords in found.items()}
 
 
