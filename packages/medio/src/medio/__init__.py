@@ -14,6 +14,7 @@ from medio.derived.measurements import write_measurements
 from medio.derived.measurements_reader import read_measurements
 from medio.derived.parametric_map import read_parametric_map, write_parametric_map
 from medio.derived.rtstruct import Structure, read_rtstruct
+from medio.derived.rtstruct_writer import write_rtstruct
 from medio.derived.segment import Segment
 from medio.derived.segmentation import write_segmentation
 from medio.derived.segmentation_reader import read_segmentation, read_segmentation_frames
@@ -134,5 +135,6 @@ __all__ = [
     "write_key_images",
     "write_measurements",
     "write_parametric_map",
+    "write_rtstruct",
     "write_segmentation",
 ]

@@ -78,6 +78,14 @@ def _note(source: list[Path], path: Path) -> Path:
     return medio.write_key_images(source[:2], path, description="nodule", observer="Doe^Jane")
 
 
+def _structures(source: list[Path], path: Path) -> Path:
+    structures = [
+        medio.Structure(number=1, name="lung", kind="ORGAN", algorithm="AUTOMATIC"),
+        medio.Structure(number=2, name="nodule", kind="GTV"),
+    ]
+    return medio.write_rtstruct(np.ceil(_stack()).astype(np.uint8), source, structures, path, affine=AFFINE)
+
+
 def _report(source: list[Path], path: Path) -> Path:
     header = dcmread(source[2])
     seg = _binary(source, path.parent / "seg.dcm")
@@ -96,7 +104,7 @@ def _report(source: list[Path], path: Path) -> Path:
     return medio.write_measurements(measurements, source, path, segmentations=[seg], observer="Doe^Jane")
 
 
-WRITERS = [_binary, _fractional, _compressed, _map, _scaled_map, _colour, _grey, _note, _report]
+WRITERS = [_binary, _fractional, _compressed, _map, _scaled_map, _colour, _grey, _note, _report, _structures]
 
 
 @pytest.mark.parametrize("write", WRITERS, ids=lambda write: write.__name__.strip("_"))

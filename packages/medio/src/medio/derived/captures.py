@@ -13,7 +13,7 @@ from pydicom import Dataset, dcmread
 
 from medio.atomic import replacing
 from medio.derived.codes import Code, check_code, concept
-from medio.derived.source import Equipment, Source, UidMaker, maker, making, new_uid, open_source
+from medio.derived.source import Equipment, Source, UidMaker, maker, making, new_uid, open_source, patient_and_study
 from medio.dicom.instances import sound
 from medio.errors import GeometryError, UnsupportedError
 
@@ -83,7 +83,7 @@ def write_capture(
             instance_number=instance_number,
             series_description=series_description,
             specific_character_set="ISO_IR 192",
-            **_of_patient(opened.headers[0]),
+            **patient_and_study(opened.headers[0]),
             **maker(equipment or Equipment()),
         )
         # highdicom wants the patient's sides, which a picture does not know: empty is allowed, a guess is not.
@@ -177,21 +177,6 @@ def _check_note(partial: Path, opened: Source, path: Path) -> None:
         named = {str(item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID) for item in items if "ReferencedSOPSequence" in item}
     if named != set(opened.uids):
         raise GeometryError(path, f"the note came out with {len(named)} of {len(opened.uids)} images; nothing was written")
-
-
-def _of_patient(header: Dataset) -> dict[str, Any]:
-    return {
-        "study_instance_uid": str(header.StudyInstanceUID),
-        "patient_id": header.PatientID,
-        "patient_name": header.PatientName,
-        "patient_birth_date": header.PatientBirthDate,
-        "patient_sex": header.PatientSex,
-        "accession_number": header.AccessionNumber,
-        "study_id": header.StudyID,
-        "study_date": header.StudyDate,
-        "study_time": header.StudyTime,
-        "referring_physician_name": header.ReferringPhysicianName,
-    }
 
 
 def _reference(header: Dataset) -> Dataset:

@@ -6,12 +6,19 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from pydicom import Dataset
 
 from medio.dicom.stack import POSITION_TOLERANCE, SHEAR_TOLERANCE, Frame
 from medio.errors import GeometryError, UnsupportedError
 from medio.geometry import world_to_index
 from medio.image import Image
 
+_IDENTITY = {
+    "patient_id": "PatientID",
+    "study_instance_uid": "StudyInstanceUID",
+    "series_instance_uid": "SeriesInstanceUID",
+    "frame_of_reference_uid": "FrameOfReferenceUID",
+}
 _ALIGNED = 0.1
 """Share of a voxel that a pixel may lie beside its place in a grid."""
 
@@ -95,12 +102,17 @@ def grid_of(frames: Sequence[Frame], path: Path) -> Grid:
     return Grid(affine, (int(slices.max()) + 1, *first.size), (length, *first.spacing))
 
 
+def identity_of(header: Dataset) -> dict[str, str]:
+    """Read patient, study, series and frame of reference, empty where not said; as keys of `Image.meta`."""
+    return {key: str(header.get(keyword) or "") for key, keyword in _IDENTITY.items()}
+
+
 def check_like(like: Image, header: dict[str, str], path: Path) -> npt.NDArray[np.float64]:
     """Return the affine of `like` if an object belongs on it.
 
     Args:
         like: the image.
-        header: `patient_id`, `study_instance_uid` and `frame_of_reference_uid` of the object, empty where not said.
+        header: of the object, from `identity_of`.
         path: the object.
 
     Raises:

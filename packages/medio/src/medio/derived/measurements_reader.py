@@ -11,7 +11,7 @@ from typing import Any
 from pydicom import Dataset
 
 from medio.derived.codes import Code, read_code
-from medio.derived.grid import check_patient
+from medio.derived.grid import check_patient, identity_of
 from medio.derived.measurement import Geometry, ImageReference, Measurement, Region, Region3D, SegmentReference
 from medio.derived.source import dataset_of
 from medio.dicom.instances import open_instance, sound
@@ -59,8 +59,7 @@ def read_measurements(path: Path, *, like: Image | None = None) -> tuple[Measure
             raise UnsupportedError(path, f"holds no measurement group (its title is {title!r}); only reports of TID 1500 are read")
         found = tuple(measurement for group in groups for measurement in _Group(path, root, group).measurements())
     if like is not None:
-        identity = {"patient_id": str(root.get("PatientID") or ""), "study_instance_uid": str(root.get("StudyInstanceUID") or "")}
-        check_patient(like, identity, path)
+        check_patient(like, identity_of(root), path)
         there = str(like.meta.get("frame_of_reference_uid") or "")
         for measurement in found:
             for drawn in measurement.geometry:

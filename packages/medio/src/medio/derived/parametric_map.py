@@ -15,7 +15,7 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from medio.atomic import replacing
 from medio.derived.codes import Code, check_code, concept, read_code
-from medio.derived.grid import check_like, grid_of, place_in
+from medio.derived.grid import check_like, grid_of, identity_of, place_in
 from medio.derived.source import (
     Equipment,
     UidMaker,
@@ -156,13 +156,7 @@ def read_parametric_map(path: Path, *, like: Image | None = None, label: str | N
     """
     path = Path(path)
     found = _decode(path, label)
-    keywords = {
-        "patient_id": "PatientID",
-        "study_instance_uid": "StudyInstanceUID",
-        "series_instance_uid": "SeriesInstanceUID",
-        "frame_of_reference_uid": "FrameOfReferenceUID",
-    }
-    identity = {key: str(found.header.get(keyword) or "") for key, keyword in keywords.items()}
+    identity = identity_of(found.header)
     with sound(path):
         unit = read_code(found.mapping.MeasurementUnitsCodeSequence[0])
         definitions = [

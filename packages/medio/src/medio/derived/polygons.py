@@ -22,19 +22,19 @@ def fill_polygons(polygons: Sequence[npt.NDArray[np.float64]], shape: tuple[int,
     """
     height, width = shape
     toggles = np.zeros((height, width + 1), np.uint8)
-    for polygon in polygons:
-        start, end = polygon, np.roll(polygon, -1, axis=0)
-        # Each edge crosses the rows in [lower, upper): half open, so that a vertex counts once.
-        lower, upper = np.minimum(start[:, 0], end[:, 0]), np.maximum(start[:, 0], end[:, 0])
-        first = np.clip(np.ceil(lower), 0, height).astype(np.int64)
-        count = np.maximum(np.clip(np.ceil(upper), 0, height).astype(np.int64) - first, 0)
-        edge = np.repeat(np.arange(len(polygon)), count)
-        row = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count) + first[edge]
-        # From the upper end to the lower, whichever way the edge runs: the two banks of a channel then cross at the very same column.
+    if polygons:
+        start = np.concatenate(polygons)
+        end = np.concatenate([np.roll(polygon, -1, axis=0) for polygon in polygons])
+        # From the upper end to the lower, whichever way the edge runs: the two banks of a channel then cross a row at the very same column.
         down = (start[:, 0] <= end[:, 0])[:, None]
-        top, bottom = np.where(down, start, end)[edge], np.where(down, end, start)[edge]
-        share = (row - top[:, 0]) / (bottom[:, 0] - top[:, 0])
-        column = top[:, 1] + share * (bottom[:, 1] - top[:, 1])
+        top, bottom = np.where(down, start, end), np.where(down, end, start)
+        # Each edge crosses the rows in [top, bottom): half open, so that a vertex counts once.
+        first, last = (np.clip(np.ceil(ends[:, 0]), 0, height).astype(np.int64) for ends in (top, bottom))
+        count = last - first
+        edge = np.repeat(np.arange(len(start)), count)
+        row = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count) + first[edge]
+        top, bottom = top[edge], bottom[edge]
+        column = top[:, 1] + (row - top[:, 0]) / (bottom[:, 0] - top[:, 0]) * (bottom[:, 1] - top[:, 1])
         np.add.at(toggles, (row, np.clip(np.ceil(column), 0, width).astype(np.int64)), 1)
     return np.asarray(np.cumsum(toggles[:, :width], axis=1, dtype=np.uint8) & 1, np.bool_)
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pydicom import Dataset
 from pydicom.dataelem import RawDataElement
 
-from medio.derived.grid import check_like
+from medio.derived.grid import check_like, identity_of
 from medio.derived.polygons import fill_polygons
 from medio.derived.source import dataset_of
 from medio.dicom.instances import open_instance, sound
@@ -21,7 +21,7 @@ from medio.errors import CorruptFileError, GeometryError, UnsupportedError
 from medio.geometry import world_to_index
 from medio.image import Image
 
-_RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
+RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
 _FILLED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 _FLAT = 0.1
 """How far, in voxels of the grid, the points of an outline may lie off its plane."""
@@ -81,14 +81,9 @@ def read_rtstruct(path: Path, *, like: Image, names: Sequence[str] | None = None
     """
     path = Path(path)
     header = dataset_of(open_instance(path))
-    if header.get("SOPClassUID") != _RTSTRUCT:
+    if header.get("SOPClassUID") != RTSTRUCT:
         raise UnsupportedError(path, f"not an RTSTRUCT (modality {header.get('Modality') or 'not said'}); use the reader of that kind")
-    identity = {
-        "patient_id": str(header.get("PatientID") or ""),
-        "study_instance_uid": str(header.get("StudyInstanceUID") or ""),
-        "series_instance_uid": str(header.get("SeriesInstanceUID") or ""),
-        "frame_of_reference_uid": "",
-    }
+    identity = identity_of(header) | {"frame_of_reference_uid": ""}  # each structure names its own
     with sound(path):
         structures = _structures(header)
         contours = {

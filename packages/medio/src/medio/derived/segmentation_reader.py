@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
 
-from medio.derived.grid import Grid, Place, check_like, check_patient, grid_of, place_in, upright
+from medio.derived.grid import Grid, Place, check_like, check_patient, grid_of, identity_of, place_in, upright
 from medio.derived.segment import Segment, read_segment
 from medio.derived.segmentation_frames import Layer, layers_of, tile_places
 from medio.derived.source import dataset_of, open_source, pixel_centre, placed_frames
@@ -48,13 +48,7 @@ class Segmentation:
     @property
     def identity(self) -> dict[str, str]:
         """Patient, study, series and frame of reference, empty where not said."""
-        keywords = {
-            "patient_id": "PatientID",
-            "study_instance_uid": "StudyInstanceUID",
-            "series_instance_uid": "SeriesInstanceUID",
-            "frame_of_reference_uid": "FrameOfReferenceUID",
-        }
-        return {key: str(self.header.get(keyword) or "") for key, keyword in keywords.items()}
+        return identity_of(self.header)
 
     def centroids(self) -> dict[int, tuple[float, npt.NDArray[np.float64]]]:
         """Sum the weight of each segment (voxels, or fractions of them) and find its mean position in LPS mm."""

@@ -300,6 +300,22 @@ def maker(equipment: Equipment) -> dict[str, Any]:
     }
 
 
+def patient_and_study(header: Dataset) -> dict[str, Any]:
+    """Give patient and study as the arguments of highdicom's constructors."""
+    return {
+        "study_instance_uid": str(header.StudyInstanceUID),
+        "patient_id": header.PatientID,
+        "patient_name": header.PatientName,
+        "patient_birth_date": header.PatientBirthDate,
+        "patient_sex": header.PatientSex,
+        "accession_number": header.AccessionNumber,
+        "study_id": header.StudyID,
+        "study_date": header.StudyDate,
+        "study_time": header.StudyTime,
+        "referring_physician_name": header.ReferringPhysicianName,
+    }
+
+
 def set_dimension_uid(made: Dataset, uid: str) -> None:
     """Replace the random DimensionOrganizationUID of a new multi-frame object."""
     for sequence in ("DimensionOrganizationSequence", "DimensionIndexSequence"):
