@@ -183,6 +183,7 @@ def test_workers_leave_when_their_parent_is_killed(tmp_path: Path, method: str) 
     assert shared_files() == before
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_parent_and_its_workers_without_a_word_from_them(tmp_path: Path) -> None:
     with run(tmp_path, "fork", "[b for b in iterator]") as process:
         pids = [int(pid) for pid in process.stdout.readline().split()]

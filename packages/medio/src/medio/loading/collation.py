@@ -3,7 +3,8 @@
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from math import prod
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -128,11 +129,11 @@ class Listed:
     make: Callable[[list[Any]], Any] = list
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where an array of a batch lies in the batch's memory."""
+class Place(NamedTuple):
+    """Where an array of a batch lies in the batch's memory; a tuple, for it travels with every batch."""
 
     offset: int
+    nbytes: int
     dtype: str
     shape: tuple[int, ...]
     kind: str
@@ -198,8 +199,9 @@ def lay_out(tree: Any) -> tuple[Any, list[tuple[Place, Leaf]], int]:
         nonlocal end
         # Aligned for vector loads, and for the cast of a view to a wider type.
         offset = -(-end // _ALIGNMENT) * _ALIGNMENT
-        end = offset + leaf.dtype.itemsize * int(np.prod(leaf.shape, dtype=np.int64))
-        placed = Place(offset, leaf.dtype.str, tuple(leaf.shape), leaf.kind)
+        nbytes = leaf.dtype.itemsize * prod(leaf.shape)
+        end = offset + nbytes
+        placed = Place(offset, nbytes, leaf.dtype.str, tuple(leaf.shape), leaf.kind)
         writes.append((placed, leaf))
         return placed
 
@@ -220,7 +222,7 @@ def take_up(tree: Any, memory: Array) -> Any:
 
     def take(place: Place) -> Any:
         view = _view(place, memory)
-        return as_value(view if view.nbytes > _SMALL else view.copy(), place.kind)
+        return as_value(view if place.nbytes > _SMALL else view.copy(), place.kind)
 
     return _mapped(tree, take)
 
@@ -253,9 +255,7 @@ def _mapped(tree: Any, change: Callable[[Any], Any], *, keep_lists: bool = False
 
 
 def _view(place: Place, memory: Array) -> Array:
-    dtype = np.dtype(place.dtype)
-    size = dtype.itemsize * int(np.prod(place.shape, dtype=np.int64))
-    return memory[place.offset : place.offset + size].view(dtype).reshape(place.shape)
+    return memory[place.offset : place.offset + place.nbytes].view(place.dtype).reshape(place.shape)
 
 
 def _is_array(value: Any) -> bool:

@@ -8,13 +8,14 @@ import gc
 import multiprocessing
 import os
 import pickle
+import select
 import signal
 import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from mmap import mmap
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle, send_handle
 from queue import SimpleQueue
 from time import monotonic, perf_counter
@@ -64,6 +65,7 @@ class _Failed(NamedTuple):
 class _Worker:
     process: Any  # multiprocessing's process of the chosen start method
     pipe: "Connection[Any, Any]"
+    pipe_end: int
     slots: Slots = field(default_factory=Slots)
     jobs: dict[int, list[Draw]] = field(default_factory=dict)
 
@@ -89,6 +91,7 @@ class ProcessBatches:
         self._ready: dict[int, tuple[_Worker, _Done] | Exception] = {}
         self._workers: list[_Worker] = []
         self._owner = os.getpid()
+        self._poll = select.poll()
         context: Any = multiprocessing.get_context(start_method)
         forked = context.get_start_method() == "fork"
         try:
@@ -99,7 +102,9 @@ class ProcessBatches:
                 process = context.Process(target=_serve, args=(theirs, maker, inherited), name=f"medio-loader-{number}", daemon=True)
                 process.start()
                 theirs.close()
-                self._workers.append(_Worker(process, ours))
+                self._workers.append(_Worker(process, ours, ours.fileno()))
+                for end in (ours.fileno(), process.sentinel):
+                    self._poll.register(end, select.POLLIN)
         except BaseException:
             self.close()
             raise
@@ -161,20 +166,18 @@ class ProcessBatches:
         """Take every message that is there; wait for one where there is none."""
         if not self._workers:
             raise LoaderError("loader", "it was closed")
-        pipes = {worker.pipe: worker for worker in self._workers}
-        sentinels = {worker.process.sentinel: worker for worker in self._workers}
-        ready = wait([*pipes, *sentinels], None if deadline is None else max(0.0, deadline - monotonic()))
+        ready = self._poll.poll(None if deadline is None else max(0.0, 1e3 * (deadline - monotonic())))
         if not ready:
             number = self._give_next
             worker = next(w for w in self._workers if number in w.jobs)
             raise late(number, worker.jobs[number], self._timeout, f"{worker.process.name} (pid {worker.process.pid})")
-        heard = [pipes[end] for end in ready if isinstance(end, Connection)]
+        heard = [worker for worker in self._workers if any(end == worker.pipe_end for end, _ in ready)]
         for worker in heard:
             self._read(worker)
-        for end in ready:
+        for worker in self._workers:
             # What a dying worker still sent is read first; its pipe then ends.
-            if not isinstance(end, Connection) and sentinels[end] not in heard:
-                raise self._dead(sentinels[end])
+            if worker not in heard and any(end == worker.process.sentinel for end, _ in ready):
+                raise self._dead(worker)
 
     def _read(self, worker: _Worker) -> None:
         try:
