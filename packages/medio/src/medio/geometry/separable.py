@@ -51,8 +51,9 @@ def sample_weighted(source: Voxels, axes: Sequence[Axis], out: Voxels, *, order:
     wide = source.dtype == np.float64 or (source.dtype.kind in "iu" and source.dtype.itemsize > 2)
     plan = _Plan(axes, order, antialias, np.dtype(np.float64 if wide else np.float32))
     blocks = plan.z_blocks
+    threads = min(threads, len(blocks))
     shares = [blocks[len(blocks) * i // threads : len(blocks) * (i + 1) // threads] for i in range(threads)]
-    if threads == 1:
+    if threads <= 1:
         plan.run(source, blocks, out)
         return
     with ThreadPoolExecutor(threads) as pool:
@@ -67,7 +68,7 @@ class _Plan:
         self.axes, self.kind, self.order = axes, kind, order
         z, y, x = axes
         # A slice of the old volume costs memory and time: fewer of them a block for z than for the axes within a slice.
-        self.z_blocks = _blocks(z, order, antialias, kind, width=16)
+        self.z_blocks = _blocks(z, order, antialias, kind, width=4)
         self.y_blocks = [] if y.is_identity else _blocks(y, order, antialias, kind, width=32)
         self.x_blocks = [] if x.is_identity else _blocks(x, order, antialias, kind, width=32)
         self.z_first = z.new < z.old
@@ -81,7 +82,8 @@ class _Plan:
         window = np.empty((depth, *inner), self.kind)  # the old slices of a block, after the step within the slice or before it
         flat = window.reshape(depth, -1)
         scratch = self._scratch()
-        mixed = np.empty((16, *inner) if self.z_first else (16, 4096), self.kind)
+        most = max((b.stop - b.start for b in z_blocks), default=0)
+        mixed = np.empty((most, *inner) if self.z_first else (most, 4096), self.kind)
         held = range(0)
         for block in z_blocks:
             held = self._fill(source, window, held, block, scratch)
