@@ -33,18 +33,18 @@ def csa_values(data: bytes, names: frozenset[str]) -> dict[str, list[str]]:
         for number in range(count):
             raw, _, _, _, items, _ = struct.unpack_from("<64si4siii", data, place)
             place += 84
-            if number == 0:
+            if number <= 1:
                 base = items
             name = raw.split(b"\0", 1)[0].decode("latin-1")
             texts = []
             for _ in range(items):
                 lengths = struct.unpack_from("<4i", data, place)
                 place += 16
-                # The older layout counts the items of the first tag into every length.
+                # The older layout counts the items of the second tag into every length; its first tag has none.
                 length = lengths[1] if new else lengths[0] - base
                 if length < 0 or place + length > len(data):
                     if new:
-                        raise ValueError(f"item of {name} with {length} bytes at {place} of {len(data)}")
+                        raise ValueError(f"CSA header with an item of {name} of {length} bytes at {place} of {len(data)}")
                     break
                 text = data[place : place + length].split(b"\0", 1)[0].decode("latin-1").strip()
                 place += (length + 3) // 4 * 4

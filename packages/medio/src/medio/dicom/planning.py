@@ -9,7 +9,6 @@ from pydicom.uid import UID, SecondaryCaptureImageStorage
 from medio.dicom.films import FILM_MODALITIES
 from medio.dicom.frame import Frame
 from medio.dicom.instances import Instance, open_series, sound
-from medio.dicom.layout import layout_of
 from medio.dicom.nuclear import is_reconstruction
 from medio.dicom.split import Part, split_volumes
 from medio.dicom.stack import frames_of
@@ -87,7 +86,6 @@ def plan_series(path: Path | Sequence[Path], *, pixels: bool = True) -> SeriesPl
     for instance in instances:
         with sound(instance.path):
             _refuse(instance)
-            layout_of(instance)
             frames += frames_of(instance)
     with sound(name):
         parts, findings = split_volumes(frames, name, pixels=pixels)

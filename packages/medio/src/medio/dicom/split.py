@@ -204,6 +204,8 @@ def _slabs(frames: list[Frame]) -> list[tuple[dict[str, Any], list[Frame]]]:
 def _in_order(parts: list[tuple[dict[str, Any], list[Frame]]]) -> list[tuple[dict[str, Any], list[Frame]]]:
     """Sort by the labels; gradient directions and what cannot be compared by first appearance in time."""
     keys = ["plane", "acquisition", *VALUES, *TIMES, *RANKS]
+    if len(parts) == 1:
+        return parts
     planes = list(dict.fromkeys(labels.get("plane") for labels, _ in parts))
 
     def order(part: tuple[dict[str, Any], list[Frame]]) -> tuple[Any, ...]:
@@ -218,7 +220,7 @@ def _in_order(parts: list[tuple[dict[str, Any], list[Frame]]]) -> list[tuple[dic
             elif key == "kind":
                 places.append((value != "magnitude", str(value or ""), 0.0))
             elif key in ("gradient", "image_type"):
-                places.append((value is not None, "", number))
+                places.append((value is not None, "", number if value is not None else (0, 0)))
             elif isinstance(value, int | float):
                 places.append((True, "", float(value)))
             else:
