@@ -224,7 +224,7 @@ def items(buffer: bytes, start: int, length: int, encoding: Encoding) -> "list[t
 def detect_implicit(buffer: bytes, position: int, assumed: bool) -> bool:
     """Tell from the first element of a dataset whether VRs are written, whatever the transfer syntax claims."""
     vr = buffer[position + 4 : position + 6]
-    return assumed if len(vr) < 2 else not (0x40 < vr[0] < 0x5B and 0x40 < vr[1] < 0x5B)
+    return assumed if len(vr) < 2 or vr in _UNKNOWN else not (0x40 < vr[0] < 0x5B and 0x40 < vr[1] < 0x5B)
 
 
 def _item_encoding(buffer: bytes, position: int, outer: Encoding) -> Encoding:

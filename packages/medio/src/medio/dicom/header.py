@@ -70,29 +70,10 @@ class Header:
     """
 
     __slots__ = (
-        "_buffer",
-        "_charset",
-        "_dataset",
-        "_depth",
-        "_elements",
-        "_encoding",
-        "_far",
-        "_located",
-        "_meta",
-        "_parent",
-        "_root",
-        "_source",
-        "_values",
-        "end",
-        "path",
-        "pixel_length",
-        "pixel_offset",
-        "pixel_tag",
-        "pixel_vr",
-        "size",
-        "syntax",
+        "_buffer", "_charset", "_dataset", "_depth", "_elements", "_encoding", "_far", "_located", "_meta", "_parent", "_root",
+        "_source", "_values", "end", "path", "pixel_length", "pixel_offset", "pixel_tag", "pixel_vr", "size", "syntax",
         "truncated",
-    )
+    )  # fmt: skip
 
     def __init__(self, path: str, source: Source, buffer: bytes, encoding: Encoding, elements: dict[int, int]) -> None:
         self.path = path
