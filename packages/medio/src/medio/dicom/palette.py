@@ -110,5 +110,6 @@ def _expand(words: list[int], place: int, out: list[int]) -> int:
         return place + 2 + length
     if kind != 1 or not out:
         raise ValueError(f"a segment of type {kind} at entry {len(out)}")
-    out += np.round(np.linspace(out[-1], words[place + 2], length + 1)[1:]).astype(int).tolist()
+    end = words[place + 2]
+    out += np.round(np.linspace(out[-1] + (end - out[-1]) / max(length, 1), end, length)).astype(int).tolist()
     return place + 3
