@@ -219,6 +219,15 @@ def test_copies_of_a_slice_and_sources_of_two_series_are_refused(source: Path, w
         medio.write_segmentation(np.zeros((10, 9, 11), np.uint8), [*files, *more], [LUNG], tmp_path / "seg.dcm", affine=None)
 
 
+def test_frames_smaller_than_a_byte_are_refused_as_binary_and_kept_as_labels(write_ct: WriteCT, tmp_path: Path) -> None:
+    files = write_ct(tmp_path / "ct", np.zeros((3, 1, 5), np.uint16), AFFINE)
+    labels = np.array([[[0, 1, 0, 2, 0]], [[1, 0, 0, 0, 2]], [[0, 0, 0, 0, 1]]], np.uint8)
+    with pytest.raises(UnsupportedError, match=r"frames of 1x5 are smaller than a byte.*kind='LABELMAP'"):
+        medio.write_segmentation(labels, files, [LUNG, NODULE], tmp_path / "seg.dcm", affine=AFFINE)
+    path = medio.write_segmentation(labels, files, [LUNG, NODULE], tmp_path / "seg.dcm", affine=AFFINE, kind="LABELMAP")
+    assert np.array_equal(medio.read_segmentation(path, like=medio.read(files)).array, labels)
+
+
 def test_the_same_key_gives_the_same_uids_and_another_key_others(source: Path, tmp_path: Path) -> None:
     def uids(key: str | None) -> list[str]:
         extra = {} if key is None else {"uid": medio.keyed_uids(key)}

@@ -87,6 +87,10 @@ def write_segmentation(
     path = Path(path)
     ordered = sorted(segments, key=lambda segment: segment.number)
     _check_values(mask, ordered, kind, path)
+    if kind == "BINARY" and mask.shape[-2] * mask.shape[-1] < 8:
+        raise UnsupportedError(
+            path, f"frames of {mask.shape[-2]}x{mask.shape[-1]} are smaller than a byte, which highdicom packs wrongly; use kind='LABELMAP'"
+        )
     if compressed and kind == "BINARY":
         raise UnsupportedError(path, "BINARY is 1 bit a voxel and is not compressed; leave compressed= out")
     opened = open_source(source, path, "a DICOM SEG")
