@@ -36,6 +36,8 @@ _VENDOR |= {
     "SegmentLabel",
     "SequenceName",
 }
+_VENDOR |= {"SoftwareVersions", "PulseSequenceName", "StackID", "ReceiveCoilName", "ReceiveCoilManufacturerName", "MultiCoilElementName"}
+_VENDOR |= {"TransmitCoilName", "TransmitCoilManufacturerName", "LUTLabel", "LUTExplanation"}
 # Terms of the scanner, which stay unless something that is known of the patient stands in them.
 _STRUCTURAL = {"SpecificCharacterSet", "PatientID", "PatientName", "StationAETitle", "AccessionNumber", "TextValue", "PersonName"}
 
@@ -294,7 +296,7 @@ class _Writer:
                 f"{self.day:%Y-%m-%d} {person.family}, {person.given}",
                 f"{person.family} {self.day:%d.%m.%Y}",
             ]
-        if vr in ("AE", "UR"):
+        if vr in ("AE", "UR", "CS"):
             return digits
         return self.random.choice(forms)
 

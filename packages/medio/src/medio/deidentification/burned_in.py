@@ -184,6 +184,8 @@ def _encode(source: Dataset, result: Dataset, stack: npt.NDArray[Any]) -> None:
     syntax = str(getattr(source, "file_meta", {}).get("TransferSyntaxUID") or "")
     if syntax in _LOSSY and not result.get("LossyImageCompression"):
         result.LossyImageCompression, result.LossyImageCompressionMethod = "01", _LOSSY[syntax]
+    if source.get("PhotometricInterpretation") == "PALETTE COLOR" and stack.dtype == np.uint16:
+        stack = (stack >> 8).astype(np.uint8)  # tables of 16 bit are shown in 8
     data = np.ascontiguousarray(stack, dtype=stack.dtype.newbyteorder("<")).tobytes()
     result.PixelData = data + b"\0" * (len(data) % 2)
     bits = 8 * stack.dtype.itemsize

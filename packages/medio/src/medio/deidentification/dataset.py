@@ -16,6 +16,8 @@ from medio.deidentification.rules import (
     BODY,
     CODES,
     CODING_SCHEMES,
+    EMPTY_SEQUENCES,
+    ENUMERATED,
     GEOMETRY,
     KEEP,
     LOOKUP_TABLES,
@@ -23,6 +25,7 @@ from medio.deidentification.rules import (
     NUMERIC_GROUPS,
     PIXELS,
     SEX,
+    TYPE_2_SEQUENCES,
 )
 from medio.deidentification.safe_private import SAFE_VRS, is_safe
 from medio.deidentification.stamp import AuditEntry, file_meta, settled, stamp
@@ -178,12 +181,18 @@ class _Deidentifier:
         if touched:
             self._note(place, keyword, "text cleaned")
         limit = {"SH": 16, "LO": 64}.get(element.VR)
-        texts = [text[:limit].rstrip() for text in texts] if touched else texts
+        if limit:
+            texts = [" ".join(text.split())[:limit] if touched or not text.isprintable() else text for text in texts]
         return DataElement(element.tag, element.VR, texts if len(texts) > 1 else "".join(texts))
 
     def _uid(self, element: DataElement, place: str) -> DataElement:
         values = [element.value] if isinstance(element.value, str) or element.value is None else list(element.value)
-        mapped = [self.policy.map_uid(str(value or "")) for value in values]
+        demand = DEMANDS.get(int(element.tag))
+        options = demand.options if demand else "u"
+        if self.policy.keep_device and "d" in options:
+            return DataElement(element.tag, "UI", element.value)
+        # The table lets a few UIDs go unmapped under no option.
+        mapped = [self.policy.map_uid(str(value or ""), even_if_kept="u" not in options) for value in values]
         if mapped != [str(value or "") for value in values]:
             self._note(place, element.keyword, "uid mapped")
         return DataElement(element.tag, "UI", mapped[0] if len(mapped) == 1 else mapped)
@@ -213,7 +222,8 @@ class _Deidentifier:
                 return self._sequence(element, place)
             self._note(place, keyword, "replaced")
             return dummy(element)
-        if "Z" in basic or ("D" in basic and not given):
+        # An empty sequence is valid only where it must be there (type 2); where it need not, it may not be empty.
+        if ("Z" in basic or ("D" in basic and not given)) and not (element.VR == "SQ" and "X" in basic and keyword not in TYPE_2_SEQUENCES):
             self._note(place, keyword, "emptied") if given else None
             return empty(element)
         return self._drop(place, keyword)
@@ -235,7 +245,9 @@ class _Deidentifier:
             items.append(treated)
         if element.value and not items:
             demand = DEMANDS.get(int(element.tag))
-            return DataElement(element.tag, "SQ", DicomSequence([removed_code()])) if demand and "D" in demand.basic else None
+            # A report has a title, even if it is one that only its institution knows.
+            needed = (demand and "D" in demand.basic) or (element.keyword == "ConceptNameCodeSequence" and "[" not in place)
+            return DataElement(element.tag, "SQ", DicomSequence([removed_code()])) if needed else None
         return DataElement(element.tag, "SQ", DicomSequence(items))
 
     def _label(self, segment: Dataset, place: str) -> None:
@@ -287,9 +299,14 @@ class _Deidentifier:
             if element.VR == "SQ":
                 for number, item in enumerate(element.value):
                     self._search_leftovers(item, f"{place}[{number}].")
-            elif element.VR in _TEXT and any(self.known.find(str(value), shortest_name=_SHORTEST) for value in values_of(element)):
-                del dataset[element.tag]
-                self._note(place, element.keyword or "private", "removed")
+            elif element.VR in _TEXT and any(
+                self.known.find(str(value), shortest_name=_SHORTEST)
+                for value in values_of(element)
+                if not (element.VR == "CS" and str(value) in ENUMERATED)
+            ):
+                # Empty rather than gone: some of these must be there.
+                dataset[element.tag] = empty(element)
+                self._note(place, element.keyword or "private", "emptied")
 
     def _pixels(self, result: Dataset) -> UID | None:
         """Clean the pixels; return their new transfer syntax where they were written anew."""
@@ -318,6 +335,9 @@ class _Deidentifier:
             graphics=self.graphics or self.admission.graphics,
             structured=self.admission.structured,
         )
+        for keyword in EMPTY_SEQUENCES if self.admission.structured else ():
+            if keyword not in result:
+                setattr(result, keyword, DicomSequence([]))
         self.audit += stamp(self.dataset, result, self.policy, self.policy.pseudonym(self.identity), codes)
         self.audit = settled(self.audit)
 

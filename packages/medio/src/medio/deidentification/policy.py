@@ -98,9 +98,9 @@ class Policy:
                     f"safe_private takes (creator, odd group, element below 0x100), got ({creator!r}, {group:#06x}, {element:#06x})"
                 )
 
-    def map_uid(self, uid: str) -> str:
-        """Return the UID that stands for one of the originals; registered ones (SOP classes, transfer syntaxes) stay."""
-        if self.keep_uids or uid.startswith("1.2.840.10008.") or not uid:
+    def map_uid(self, uid: str, *, even_if_kept: bool = False) -> str:
+        """Return the UID that stands for one of the originals; registered ones (SOP classes, transfer syntaxes) stay, with `keep_uids` all of them."""
+        if (self.keep_uids and not even_if_kept) or uid.startswith("1.2.840.10008.") or not uid:
             return uid
         return f"2.25.{int.from_bytes(self._hash('uid', uid, 16), 'big')}"
 

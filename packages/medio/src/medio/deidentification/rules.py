@@ -164,6 +164,27 @@ KEEP = (
             "VOILUTFunction",
             "PresentationLUTShape",
             "ModalityLUTType",
+            "SoftwareVersions",
+            "PulseSequenceName",
+            "StackID",
+            "FrameType",
+            "ReceiveCoilName",
+            "ReceiveCoilManufacturerName",
+            "QuadratureReceiveCoil",
+            "MultiCoilDefinitionSequence",
+            "MultiCoilElementName",
+            "MultiCoilElementUsed",
+            "TransmitCoilName",
+            "TransmitCoilManufacturerName",
+            "ApplicableSafetyStandardAgency",
+            "OperatingModeSequence",
+            "OperatingModeType",
+            "OperatingMode",
+            "SpecificAbsorptionRateSequence",
+            "SpectrallySelectedExcitation",
+            "ReferencedImageEvidenceSequence",
+            "LUTLabel",
+            "LUTExplanation",
             "SequenceOfUltrasoundRegions",
             "TransducerType",
             "RecommendedDisplayFrameRate",
@@ -320,6 +341,60 @@ EMPTIED = ("AccessionNumber", "ReferringPhysicianName", "PatientBirthDate", "Pat
 
 EMPTIED_WHERE_PRESENT = ("ContentDescription", "ContentCreatorName", "PositionReferenceIndicator", "ContrastBolusAgent")
 """Attributes that some classes must have (type 2)."""
+
+TYPE_2_SEQUENCES = frozenset({"AcquisitionContextSequence"})
+"""Sequences that may stand empty; others go when their items go."""
+
+ENUMERATED = frozenset(
+    {
+        *(
+            "TEXT",
+            "NUM",
+            "CODE",
+            "DATE",
+            "TIME",
+            "DATETIME",
+            "UIDREF",
+            "PNAME",
+            "COMPOSITE",
+            "IMAGE",
+            "WAVEFORM",
+            "SCOORD",
+            "SCOORD3D",
+            "TCOORD",
+        ),
+        *(
+            "CONTAINER",
+            "TABLE",
+            "CONTAINS",
+            "HAS PROPERTIES",
+            "HAS OBS CONTEXT",
+            "HAS ACQ CONTEXT",
+            "INFERRED FROM",
+            "SELECTED FROM",
+            "HAS CONCEPT MOD",
+        ),
+        *(
+            "SEPARATE",
+            "CONTINUOUS",
+            "COMPLETE",
+            "PARTIAL",
+            "VERIFIED",
+            "UNVERIFIED",
+            "POINT",
+            "POLYLINE",
+            "CIRCLE",
+            "ELLIPSE",
+            "BINARY",
+            "FRACTIONAL",
+        ),
+        *("RTSTRUCT", "RTDOSE", "ORIGINAL", "DERIVED", "PRIMARY", "SECONDARY", "MONOCHROME1", "MONOCHROME2", "YBR_FULL", "YBR_FULL_422"),
+    }
+)
+"""Words of the standard itself: they stay even where somebody bears such a name."""
+
+EMPTY_SEQUENCES = ("ReferencedPerformedProcedureStepSequence", "PerformedProcedureCodeSequence")
+"""Sequences that a structured report must have (type 2)."""
 
 CODING_SCHEMES = frozenset({"SCT", "SRT", "SNM3", "DCM", "UCUM", "LN", "FMA", "RADLEX", "NCIt", "UBERON"})
 """Public vocabularies; a code of any other (a hospital's own procedures) goes."""

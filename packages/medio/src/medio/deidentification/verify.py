@@ -13,6 +13,7 @@ from medio.deidentification.dataset import identity
 from medio.deidentification.files import read_dataset, target_of
 from medio.deidentification.identifiers import Identifiers, fold, parse_day, values_of
 from medio.deidentification.policy import Policy
+from medio.deidentification.rules import ENUMERATED
 from medio.deidentification.text_dates import DATE_RULES
 from medio.dicom.instances import is_dicom
 from medio.errors import MedioError, MissingFileError, PrivacyError
@@ -170,7 +171,8 @@ class _Search:
                 for value in values_of(element):
                     yield from self._day(parse_day(str(value)), place)
             else:
-                text = "\n".join(str(value) for value in values_of(element))
+                words = (str(value) for value in values_of(element))
+                text = "\n".join(word for word in words if not (element.VR == "CS" and word in ENUMERATED))
                 if element.VR not in ("DS", "FD", "FL", "IS", "US", "SS", "UL", "SL", "TM", "AT"):
                     yield from self._text(text, place, 3 if element.VR in _PROSE else 4)
                 if element.VR in _PROSE | {"LO", "UC", "SH"}:
