@@ -62,6 +62,19 @@ def test_every_real_series_has_the_values_and_places_of_dcm2niix(shared_data: Pa
         assert _farthest_corner_mm(mine, other) < max(1e-4, 1e-5 * len(mine.array))
 
 
+def test_the_slices_of_a_real_tilted_ct_have_the_values_of_dcm2niix(shared_data: Path, tmp_path: Path) -> None:
+    folder = shared_data / "dicom_multivendor" / "ct_ge_hispeed_variable_spacing_tilt"
+    plain = next(
+        path for path in _convert(folder, tmp_path) if "Tilt" not in path.name
+    )  # slices as they are; the other is their own interpolation
+    (theirs,) = _volumes(plain)
+    slices = [medio.read(path) for path in folder.glob("*.dcm")]
+    slices.sort(key=lambda image: image.affine[2, 3])
+    letters = medio.axis_letters(slices[0].affine)
+    other = medio.reorient(theirs, "S" + letters[1:])
+    assert np.array_equal(np.concatenate([image.array for image in slices]), other.array)
+
+
 def test_real_gradients_are_those_of_dcm2niix_in_the_patients_frame(shared_data: Path, tmp_path: Path) -> None:
     folder = shared_data / "dicom_multivendor" / "mr_uih_umr770_dti"
     (path,) = _convert(folder, tmp_path)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydicom.valuerep import format_number_as_ds
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
@@ -34,7 +35,11 @@ def _slices(positions: np.ndarray, plane: np.ndarray) -> list:
             (
                 values,
                 tuple(position),
-                {"ImageOrientationPatient": [f"{v:.12g}" for v in plane], "RescaleSlope": "0.001", "RescaleIntercept": "0"},
+                {
+                    "ImageOrientationPatient": [format_number_as_ds(float(v)) for v in plane],
+                    "RescaleSlope": "0.001",
+                    "RescaleIntercept": "0",
+                },
             )
         )
     return slices

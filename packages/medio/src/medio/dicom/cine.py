@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from medio.dicom.films import film_meta, film_values, whole_frame
-from medio.dicom.frame import Header, numbers_in
+from medio.dicom.frame import numbers_in
+from medio.dicom.header import Header
 from medio.dicom.header_meta import header_meta
 from medio.dicom.instances import open_instance, sound
 from medio.dicom.layout import layout_of

@@ -10,9 +10,24 @@ import numpy as np
 import numpy.typing as npt
 
 from medio.dicom.frame import Frame, numbers_in, private
+from medio.dicom.instances import Instance
 from medio.dicom.mosaic import siemens_values
 
 Diffusion = tuple[float | None, tuple[float, float, float] | None]
+
+
+class DiffusionReader:
+    """Looks up diffusion weighting, once for all slices of a stored frame."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Instance, int], Diffusion] = {}
+
+    def __call__(self, frame: Frame) -> Diffusion:
+        """Return what `diffusion_of` does."""
+        key = frame.instance, frame.index
+        if key not in self._known:
+            self._known[key] = diffusion_of(frame)
+        return self._known[key]
 
 
 def diffusion_of(frame: Frame) -> Diffusion:
@@ -23,7 +38,9 @@ def diffusion_of(frame: Frame) -> Diffusion:
     """
     if str(frame.find("Modality")) != "MR":
         return None, None
-    for reader in (_standard, _siemens, _philips, _united_imaging, _ge):
+    maker = str(frame.find("Manufacturer") or "").upper()
+    private_readers = [reader for word, reader in _MAKERS.items() if word in maker] or list(_MAKERS.values())
+    for reader in (_standard, *private_readers):
         b_value, direction = reader(frame)
         if b_value is not None:
             return b_value, _unit(direction) if b_value > 0 else None
@@ -45,11 +62,9 @@ def _siemens(frame: Frame) -> tuple[float | None, Sequence[float]]:
         b_value = numbers_in(private(group, "SIEMENS MR HEADER", 0x0019, 0x0C), "t")
         if b_value:
             return b_value[0], numbers_in(private(group, "SIEMENS MR HEADER", 0x0019, 0x0E))
-    if str(frame.find("Manufacturer") or "").upper().startswith("SIEMENS"):
-        said = siemens_values(frame.instance)
-        if said.get("B_value"):
-            return numbers_in(said["B_value"])[0], numbers_in(said.get("DiffusionGradientDirection"))
-    return None, ()
+    said = siemens_values(frame.instance)
+    b_value = numbers_in(said.get("B_value"))
+    return (b_value[0], numbers_in(said.get("DiffusionGradientDirection"))) if b_value else (None, ())
 
 
 def _philips(frame: Frame) -> tuple[float | None, Sequence[float]]:
@@ -111,3 +126,7 @@ def _unit(direction: Sequence[float]) -> tuple[float, float, float] | None:
 
 def _tuple(vector: npt.NDArray[np.float64]) -> tuple[float, float, float]:
     return float(vector[0]), float(vector[1]), float(vector[2])
+
+
+_MAKERS = {"SIEMENS": _siemens, "PHILIPS": _philips, "UIH": _united_imaging, "UNITED IMAGING": _united_imaging, "GE": _ge}
+"""Private elements by a word of Manufacturer; all are tried where it says nothing known."""

@@ -9,13 +9,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydicom import Dataset
 
+from medio.dicom.header import Header
 from medio.dicom.instances import Instance
 from medio.errors import GeometryError
-
-Header = Any
-"""A data set or an item of a sequence: anything that has `get(keyword)`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,12 +164,8 @@ def private(header: Header, creator: str, group: int, element: int) -> Any:
         group: e.g. 0x0019.
         element: the last two hexadecimal digits of the element, e.g. 0x0C.
     """
-    if isinstance(header, Dataset):
-        try:
-            return header.private_block(group, creator)[element].value
-        except KeyError:
-            return None
-    return header.private(creator, group, element)
+    # Most slices have no element of most groups: looking for the creator's block is what costs.
+    return header.private(creator, group, element) if any(tag >> 16 == group for tag in header.tags()) else None
 
 
 def numbers_in(value: Any, kind: str = "d") -> tuple[float, ...]:

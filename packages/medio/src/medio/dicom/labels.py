@@ -6,7 +6,7 @@ Sources: DICOM PS3.3 C.7.6.16 (functional groups), C.8.3 (MR), C.8.9 (PET), C.8.
 from collections.abc import Callable, Hashable
 from datetime import datetime, timedelta
 
-from medio.dicom.diffusion import diffusion_of
+from medio.dicom.diffusion import DiffusionReader
 from medio.dicom.frame import Frame, numbers_in
 
 _TERMS = {
@@ -104,8 +104,10 @@ def parse_time(text: str) -> datetime | None:
     whole, _, fraction = text.partition(".")
     if len(whole) < 10 or not whole.isdigit() or (fraction and not fraction.isdigit()):
         return None
+    digits = whole[:14].ljust(14, "0")
+    year, month, day, hour, minute, second = int(digits[:4]), *(int(digits[i : i + 2]) for i in range(4, 14, 2))
     try:
-        moment = datetime.strptime(whole[:14].ljust(14, "0"), "%Y%m%d%H%M%S")  # DICOM's local time: only differences are used
+        moment = datetime(year, month, day, hour, minute, second)  # DICOM's local time: only differences are used
     except ValueError:
         return None
     return moment + timedelta(seconds=float(f"0.{fraction}") if fraction else 0.0)
@@ -137,22 +139,16 @@ def _either(*readers: Callable[[Frame], Hashable]) -> Callable[[Frame], Hashable
     return lambda frame: next((value for reader in readers if (value := reader(frame)) is not None), None)
 
 
-def _b_value(frame: Frame) -> Hashable:
-    return diffusion_of(frame)[0]
-
-
-def _gradient(frame: Frame) -> Hashable:
-    direction = diffusion_of(frame)[1]
+def _gradient(reader: DiffusionReader, frame: Frame) -> Hashable:
+    direction = reader(frame)[1]
     return None if direction is None else tuple(round(v, 4) + 0.0 for v in direction)
 
 
-VALUES: dict[str, Callable[[Frame], Hashable]] = {
+_VALUES: dict[str, Callable[[Frame], Hashable]] = {
     "kind": kind_of,
     "stack": _text("StackID", "FrameContentSequence"),
     "echo_time_ms": _either(_number("EffectiveEchoTime", "MREchoSequence"), _number("EchoTime")),
     "echo_number": _number("EchoNumbers"),
-    "b_value": _b_value,
-    "gradient": _gradient,
     "inversion_time_ms": _either(_number("InversionTimes", "MRModifierSequence"), _number("InversionTime")),
     "flip_angle": _number("FlipAngle", "MRTimingAndRelatedParametersSequence"),
     "velocity": _text("VelocityEncodingDirection", "MRVelocityEncodingSequence"),
@@ -168,6 +164,7 @@ VALUES: dict[str, Callable[[Frame], Hashable]] = {
     "respiratory_phase": _number("NominalPercentageOfRespiratoryPhase", "RespiratorySynchronizationSequence"),
     "image_type": image_type_of,
 }
+VALUE_KEYS = (*list(_VALUES)[:4], "b_value", "gradient", *list(_VALUES)[4:])
 """What makes slices at one position different images, the first first."""
 
 TIMES: dict[str, Callable[[Frame], Hashable]] = {
@@ -188,3 +185,13 @@ RANKS: dict[str, Callable[[Frame], Hashable]] = {
     "instance_number": lambda frame: None if frame.find("InstanceNumber") is None else (int(frame.find("InstanceNumber")), frame.index),
 }
 """What grows with time at each position, though slices of one time point need not agree."""
+
+
+def value_readers() -> dict[str, Callable[[Frame], Hashable]]:
+    """Return a reader for each of `VALUE_KEYS`; the diffusion weighting of a slice is looked up once for all uses of them."""
+    diffusion = DiffusionReader()
+    special: dict[str, Callable[[Frame], Hashable]] = {
+        "b_value": lambda frame: diffusion(frame)[0],
+        "gradient": lambda frame: _gradient(diffusion, frame),
+    }
+    return {key: special.get(key) or _VALUES[key] for key in VALUE_KEYS}

@@ -10,8 +10,10 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import expit
 
-from medio.dicom.frame import Frame, Header, numbers_in
+from medio.dicom.frame import Frame, numbers_in
+from medio.dicom.header import Header
 from medio.errors import CorruptFileError, UnsupportedError
 from medio.image import Image
 
@@ -184,8 +186,8 @@ def _apply_window(values: npt.NDArray[Any], center: float, width: float, functio
     x: npt.NDArray[Any] = values.astype(np.float64 if values.dtype.itemsize > 2 else np.float32)
     if function == "SIGMOID":
         x -= center
-        x *= -4 / width
-        return np.asarray(1 / (1 + np.exp(x)), np.float32)
+        x *= 4 / width
+        return np.asarray(expit(x), np.float32)
     if function == "LINEAR":
         center, width = center - 0.5, width - 1
     if width == 0:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from medio.dicom.csa import csa_values
-from medio.dicom.frame import Frame, Header, first, make_frame, numbers_in, private
+from medio.dicom.frame import Frame, first, make_frame, numbers_in, private
+from medio.dicom.header import Header
 from medio.dicom.instances import Instance
 from medio.errors import CorruptFileError, GeometryError, UnsupportedError
 

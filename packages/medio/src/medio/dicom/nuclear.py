@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from medio.dicom.frame import Frame, Header, make_frame, numbers_of, plane_of
+from medio.dicom.frame import Frame, make_frame, numbers_of, plane_of
+from medio.dicom.header import Header
 from medio.dicom.instances import Instance
 from medio.errors import GeometryError
 

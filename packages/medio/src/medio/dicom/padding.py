@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from medio.dicom.frame import Header, numbers_in
+from medio.dicom.frame import numbers_in
+from medio.dicom.header import Header
 
 
 def padding_of(header: Header) -> tuple[float, float] | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from pydicom.uid import UID, SecondaryCaptureImageStorage
@@ -9,6 +10,7 @@ from pydicom.uid import UID, SecondaryCaptureImageStorage
 from medio.dicom.films import FILM_MODALITIES
 from medio.dicom.frame import Frame
 from medio.dicom.instances import Instance, open_series, sound
+from medio.dicom.labels import acquired_at
 from medio.dicom.nuclear import is_reconstruction
 from medio.dicom.split import Part, split_volumes
 from medio.dicom.stack import frames_of
@@ -25,6 +27,7 @@ class SeriesPlan:
         skipped: names of DICOM files without pixels that were passed over.
         parts: the volumes; empty for films and cine.
         findings: what was noticed, e.g. copies that were dropped.
+        begins: when each of several volumes began to be acquired, None where not said; empty for a single one.
     """
 
     name: Path
@@ -32,6 +35,7 @@ class SeriesPlan:
     skipped: tuple[str, ...]
     parts: tuple[Part, ...]
     findings: tuple[str, ...]
+    begins: tuple[datetime | None, ...] = ()
 
     @property
     def is_film(self) -> bool:
@@ -89,7 +93,8 @@ def plan_series(path: Path | Sequence[Path], *, pixels: bool = True) -> SeriesPl
             frames += frames_of(instance)
     with sound(name):
         parts, findings = split_volumes(frames, name, pixels=pixels)
-    return SeriesPlan(name, tuple(instances), skipped, tuple(parts), tuple(findings))
+        begins = tuple(_begin(part) for part in parts) if len(parts) > 1 else ()
+    return SeriesPlan(name, tuple(instances), skipped, tuple(parts), tuple(findings), begins)
 
 
 def is_film(instance: Instance) -> bool:
@@ -113,6 +118,10 @@ def is_film(instance: Instance) -> bool:
             or not _is_slice(instance)
         )
     return captured
+
+
+def _begin(part: Part) -> datetime | None:
+    return min((moment for frame in part.frames if (moment := acquired_at(frame)) is not None), default=None)
 
 
 def _is_slice(instance: Instance) -> bool:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medio.dicom.frame import Header, numbers_in
+from medio.dicom.frame import numbers_in
+from medio.dicom.header import Header
 
 _CENTIMETRE = 3
 _TISSUE = 1

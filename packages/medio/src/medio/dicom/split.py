@@ -14,7 +14,7 @@ import numpy as np
 from medio.dicom.copies import drop_copies
 from medio.dicom.frame import Frame
 from medio.dicom.grid import alike, measure_grid, places
-from medio.dicom.labels import RANKS, TIMES, VALUES, acquired_at, kind_of
+from medio.dicom.labels import RANKS, TIMES, VALUE_KEYS, acquired_at, kind_of, value_readers
 from medio.dicom.naming import name_parts
 from medio.errors import GeometryError
 
@@ -80,13 +80,15 @@ def _by_plane(frames: Sequence[Frame]) -> list[list[Frame]]:
 
 def _mixed(a: Frame, b: Frame) -> str:
     differs = alike(a, b)
-    said = {
-        "sizes": lambda f: f"is {f.size[0]}x{f.size[1]}",
-        "pixel spacings": lambda f: f"has {f.spacing[0]:g} x {f.spacing[1]:g} mm",
-        "frames of reference": lambda f: f"lies in {f.frame_of_reference_uid or 'none'}",
-        "orientations": lambda f: f"lies {_plane(f)}",
-    }[differs]
-    return f"mixed {differs}: {a.name} {said(a)}, {b.name} {said(b)}"
+    return f"mixed {differs}: {a.name} {_said(a, differs)}, {b.name} {_said(b, differs)}"
+
+
+def _said(frame: Frame, differs: str) -> str:
+    if differs == "sizes":
+        return f"is {frame.size[0]}x{frame.size[1]}"
+    if differs == "pixel spacings":
+        return f"has {frame.spacing[0]:g} x {frame.spacing[1]:g} mm"
+    return f"lies {_plane(frame)}" if differs == "orientations" else f"lies in {frame.frame_of_reference_uid or 'none'}"
 
 
 def _plane(frame: Frame) -> str:
@@ -120,7 +122,7 @@ def _resolve(frames: Sequence[Frame], name: Path | str, findings: list[str], *, 
     """Split frames until no two of a part lie at one position."""
     kept = drop_copies(frames, findings, same_uid=True, pixels=pixels)
     parts: list[tuple[dict[str, Any], list[Frame]]] = [({}, kept)]
-    for key, value in VALUES.items():
+    for key, value in value_readers().items():
         parts = [made for labels, part in parts for made in _partition(labels, part, key, value, complete=False)]
     for key, value in TIMES.items():
         parts = [made for labels, part in parts for made in _partition(labels, part, key, value, complete=True)]
@@ -192,7 +194,7 @@ def _slabs(frames: list[Frame]) -> list[tuple[dict[str, Any], list[Frame]]]:
     plain: list[tuple[dict[str, Any], list[Frame]]] = [({}, frames)]
     if len(frames) < 4 or not measure_grid(frames, "").uneven:
         return plain
-    for key, value in (("stack", VALUES["stack"]), ("acquisition", TIMES["acquisition_number"])):
+    for key, value in (("stack", value_readers()["stack"]), ("acquisition", TIMES["acquisition_number"])):
         made: dict[Hashable, list[Frame]] = defaultdict(list)
         for frame in frames:
             made[value(frame)].append(frame)
@@ -203,7 +205,7 @@ def _slabs(frames: list[Frame]) -> list[tuple[dict[str, Any], list[Frame]]]:
 
 def _in_order(parts: list[tuple[dict[str, Any], list[Frame]]]) -> list[tuple[dict[str, Any], list[Frame]]]:
     """Sort by the labels; gradient directions and what cannot be compared by first appearance in time."""
-    keys = ["plane", "acquisition", *VALUES, *TIMES, *RANKS]
+    keys = ["plane", "acquisition", *VALUE_KEYS, *TIMES, *RANKS]
     if len(parts) == 1:
         return parts
     planes = list(dict.fromkeys(labels.get("plane") for labels, _ in parts))

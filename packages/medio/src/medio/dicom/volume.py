@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from medio.dicom.frame import Frame
 from medio.dicom.grid import Grid, measure_grid, refuse_faults
 from medio.dicom.header_meta import header_meta
 from medio.dicom.instances import Instance, sound
-from medio.dicom.labels import acquired_at, kind_of
+from medio.dicom.labels import kind_of
 from medio.dicom.layout import layout_of
 from medio.dicom.luts import modality_table, voi_of
 from medio.dicom.options import ReadOptions
@@ -217,13 +216,7 @@ def _times(plan: SeriesPlan, part: Part) -> dict[str, Any]:
     if cycle is not None:
         said = sorted({other.labels[cycle] for other in plan.parts if other.labels.get(cycle) is not None})
         phase = said.index(labels[cycle]) + 1 if labels[cycle] in said else None
-    if len(plan.parts) == 1:
+    begin = plan.begins[plan.parts.index(part)] if plan.begins else None
+    if begin is None:
         return {"time_s": None, "phase": phase}
-    begins, begin = [_begin(other) for other in plan.parts], _begin(part)
-    known = [moment for moment in begins if moment is not None]
-    return {"time_s": None if begin is None else (begin - min(known)).total_seconds(), "phase": phase}
-
-
-def _begin(part: Part) -> datetime | None:
-    moments = [moment for frame in part.frames if (moment := acquired_at(frame)) is not None]
-    return min(moments, default=None)
+    return {"time_s": (begin - min(moment for moment in plan.begins if moment is not None)).total_seconds(), "phase": phase}
