@@ -128,10 +128,9 @@ def _in_own_processes(jobs: Iterable[ShardJob[Any]], workers: int) -> Iterator[i
     """Build in spawned processes; when one dies, go on in fresh ones, and set aside an item whose processes die each time."""
     with tempfile.TemporaryDirectory(prefix="medio-build-") as folder:
         source = (replace(job, diary=Path(folder) / shard_name(job.number)) for job in jobs)
-        suspects: list[ShardJob[Any]] = []
         left = True
         while left:
-            left, suspects = False, []
+            suspects: list[ShardJob[Any]] = []
             with _pool(workers) as pool:
                 waiting: dict[Future[int], ShardJob[Any]] = {}
                 try:
@@ -146,10 +145,8 @@ def _in_own_processes(jobs: Iterable[ShardJob[Any]], workers: int) -> Iterator[i
                 finally:
                     for future in waiting:
                         future.cancel()
-            # Which of those under way killed the pool is not known: each is tried alone.
-            for job in suspects:
-                left = True
-                yield _alone(job)
+            left = bool(suspects)
+            yield from _one_by_one(suspects)
 
 
 def _finished_or_suspect(waiting: dict["Future[int]", ShardJob[Any]], suspects: list[ShardJob[Any]]) -> Iterator[int]:
@@ -162,23 +159,40 @@ def _finished_or_suspect(waiting: dict["Future[int]", ShardJob[Any]], suspects: 
             suspects.append(job)
 
 
-def _alone(job: ShardJob[Any]) -> int:
-    """Build one shard in a process of its own, without the rows that killed it before."""
-    deaths: dict[int | None, int] = {}
-    while True:
-        with _pool(1) as pool:
-            try:
-                return pool.submit(write_shard, job).result()
-            except BrokenProcessPool as error:
-                row = _row_in_the_making(job)
-                deaths[row] = deaths.get(row, 0) + 1
-                if row is None and deaths[row] >= _DEATHS:
-                    first = describe(job.items[0])
-                    reason = f"the process that builds it died {_DEATHS} times (out of memory?); its first item is {first}"
-                    raise MedioError(job.folder.path(job.data), reason) from error
-        if row is not None and deaths[row] >= _DEATHS_OF_A_ROW:
-            reason = f"the process that read it died {deaths[row]} times: killed, out of memory, or crashed in a decoder; check the file"
-            job = replace(job, refused={**job.refused, row: reason})
+def _one_by_one(suspects: Iterable[ShardJob[Any]]) -> Iterator[int]:
+    """Build shards one at a time, for which of those under way killed a pool is not known; without the rows that kill their process again."""
+    with contextlib.ExitStack() as stack:
+        pool: ProcessPoolExecutor | None = None
+        for job in suspects:
+            deaths: dict[int | None, int] = {}
+            while True:
+                pool = pool or stack.enter_context(_pool(1))
+                try:
+                    yield pool.submit(write_shard, job).result()
+                    break
+                except BrokenProcessPool as error:
+                    pool = None
+                    job = _after_death(job, deaths, error)
+
+
+def _after_death(job: ShardJob[Any], deaths: dict[int | None, int], error: BrokenProcessPool) -> ShardJob[Any]:
+    """Count a death of the process that built a shard; returns the job to try next.
+
+    Raises:
+        MedioError: where no row is to blame and trying again does not help.
+    """
+    row = _row_in_the_making(job)
+    deaths[row] = deaths.get(row, 0) + 1
+    if row is None and deaths[row] >= _DEATHS:
+        reason = (
+            f"the process that builds it died {_DEATHS} times: killed, out of memory, or unable to import the recipe (a script guards its "
+            f'main part by `if __name__ == "__main__":`); its first item is {describe(job.items[0])}'
+        )
+        raise MedioError(job.folder.path(job.data), reason) from error
+    if row is None or deaths[row] < _DEATHS_OF_A_ROW:
+        return job
+    reason = f"the process that read it died {deaths[row]} times: killed, out of memory, or crashed in a decoder; check the file"
+    return replace(job, refused={**job.refused, row: reason})
 
 
 def _row_in_the_making(job: ShardJob[Any]) -> int | None:
