@@ -85,10 +85,10 @@ def test_series_of_a_chunked_and_a_sliced_table_are_the_same() -> None:
 
 
 @pytest.mark.slow
-def test_a_million_rows_group_in_seconds() -> None:
+def test_three_hundred_thousand_rows_group_in_seconds() -> None:
     import time
 
-    count = 1_000_000
+    count = 300_000
     numbers = np.arange(count)
     columns: dict[str, Any] = {name: pa.nulls(count, field.type) for name, field in zip(SCHEMA.names, SCHEMA, strict=True)}
     columns["path"] = pa.array([f"/archive/{n // 300:06d}/{n % 300:04d}.dcm" for n in numbers])
@@ -104,7 +104,7 @@ def test_a_million_rows_group_in_seconds() -> None:
     table = pa.table(columns, schema=SCHEMA)
     started = time.process_time()
     found = medio.series(table)
-    assert time.process_time() - started < 30  # row by row in Python it is minutes
+    assert time.process_time() - started < 12  # a second or two on an idle core; row by row in Python half a minute
     assert len(found) == -(-count // 300)
     assert [p.stem for p in found[0].paths[:2]] == ["0299", "0298"]
 
