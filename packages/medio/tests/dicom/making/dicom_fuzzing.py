@@ -213,9 +213,12 @@ def comparable(path: Path) -> str:
     header = pydicom.dcmread(path, force=True, stop_before_pixels=True)
     if header.get("HighBit") is not None and header.get("BitsStored") and header.HighBit != header.BitsStored - 1:
         return "pydicom does not look at HighBit"
+    syntax = str(header.file_meta.get("TransferSyntaxUID", ""))
     if header.get("PhotometricInterpretation") == "YBR_FULL_422" and header.get("PlanarConfiguration"):
         return "half-width chroma has no planes"
-    if str(header.file_meta.get("TransferSyntaxUID", "")) in _CONCEALING:
+    if ".1.2.4." in syntax and header.get("PlanarConfiguration"):
+        return "pydicom applies PlanarConfiguration to what a codec has interleaved"
+    if syntax in _CONCEALING:
         return "another decoder, which conceals damage in another way"
     return ""
 
