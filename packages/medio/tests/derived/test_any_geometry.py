@@ -135,7 +135,7 @@ def test_a_mask_on_any_geometry_comes_back(write_ct: WriteCT, tmp_path: Path, ca
 
 
 @pytest.mark.slow
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=cases())
 def test_a_mask_on_many_more_geometries_comes_back(write_ct: WriteCT, tmp_path: Path, case: Case) -> None:
     _check(write_ct, tmp_path, case)

@@ -12,6 +12,7 @@ from pydicom import dcmread
 
 import medio
 from medio import CorruptFileError, GeometryError, Segment, UnsupportedError
+from medio.derived.segmentation_reader import decode
 
 WriteCT = Callable[..., list[Path]]
 LUNG = Segment(number=1, label="lung", code=("39607008", "SCT", "Lung"), algorithm="net", algorithm_version="1.2")
@@ -158,6 +159,43 @@ def test_real_enhanced_sources_take_a_mask_on_their_frames(shared_data: Path, tm
     references = written.DerivationImageSequence[0].SourceImageSequence
     assert [item.ReferencedFrameNumber for item in references] == [i + 1 for i, position in enumerate(positions) if position == here]
     assert {item.ReferencedSOPInstanceUID for item in references} == {header.SOPInstanceUID}
+
+
+@pytest.mark.parametrize("folder", ["mr_siemens_skyra_epi_3", "mr_siemens_skyra_epi_4", "mr_siemens_skyra_epi_5", "mr_siemens_skyra_epi_6"])
+def test_a_real_mosaic_takes_a_mask_on_its_slices(shared_data: Path, tmp_path: Path, folder: str) -> None:
+    source = next(path for path in sorted((shared_data / "dicom_multivendor" / folder).rglob("*")) if path.suffix != ".txt")
+    image = medio.read(source)
+    mask = np.zeros(image.array.shape, np.uint8)
+    mask[1:3, 10:20, 5:9] = 1
+    path = medio.write_segmentation(mask, source, [LUNG], tmp_path / "seg.dcm", affine=image.affine)
+    assert np.array_equal(medio.read_segmentation(path, like=image).array, mask)
+    assert np.array_equal(medio.read_segmentation_frames(path, source), mask)
+    written = medio.read_segmentation(path)
+    assert np.allclose(written.affine[:3, 3], medio.index_to_world(image.affine, (1, 0, 0)), atol=1e-4)
+    assert written.spacing == pytest.approx(image.spacing, abs=1e-4)
+    named = dcmread(path).ReferencedSeriesSequence[0].ReferencedInstanceSequence[0]
+    assert named.ReferencedSOPInstanceUID == dcmread(source, stop_before_pixels=True).SOPInstanceUID
+
+
+def test_a_reconstruction_of_nuclear_medicine_takes_a_mask_on_its_slices(write_ct: WriteCT, tmp_path: Path) -> None:
+    (source,) = write_ct(tmp_path / "nm", np.zeros((1, 9, 11), np.uint16), AFFINE)
+    ds = dcmread(source)
+    place = pydicom.Dataset()
+    place.ImagePositionPatient, place.ImageOrientationPatient = ds.ImagePositionPatient, ds.ImageOrientationPatient
+    del ds.ImagePositionPatient, ds.ImageOrientationPatient
+    ds.Modality, ds.ImageType = "NM", ["ORIGINAL", "PRIMARY", "RECON TOMO", "EMISSION"]
+    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.20"
+    ds.DetectorInformationSequence, ds.SpacingBetweenSlices = [place], -3  # against the normal: the last frame lies lowest
+    ds.NumberOfFrames, ds.SliceVector, ds.PixelData = 4, [1, 2, 3, 4], bytes(4 * 9 * 11 * 2)
+    ds.save_as(source)
+    mask = np.zeros((4, 9, 11), np.uint8)
+    mask[3, 2, 3] = mask[2, 4, 4:7] = 1
+    path = medio.write_segmentation(mask, source, [LUNG], tmp_path / "seg.dcm", affine=None)
+    assert np.array_equal(medio.read_segmentation_frames(path, source), mask)
+    # slice 3 along the normal is the first frame, at the place of the detector
+    assert decode(path, None).centroids()[1][1] == pytest.approx(
+        np.mean([[-90 + 3 * 0.7, 50 + 2 * 0.8, 30]] + [[-90 + x * 0.7, 50 + 4 * 0.8, 27] for x in (4, 5, 6)], axis=0)
+    )
 
 
 def test_a_square_mask_that_was_transposed_is_refused(write_ct: WriteCT, tmp_path: Path) -> None:

@@ -255,16 +255,34 @@ def slices_of(
 
 def in_file_order(source: Source, frames: Sequence[Frame], places: Sequence[int]) -> tuple[dict[str, Any], list[int]]:
     """Give the source as the arguments of highdicom's constructors, and the slice for each frame in stored order."""
+    from highdicom import PixelMeasuresSequence, PlaneOrientationSequence, PlanePositionSequence
+
     pairs = list(zip(frames, places, strict=True))
     if len(source.instances) > 1:
-        return {"source_images": [source.header_of(frame.instance) for frame, _ in pairs]}, [z for _, z in pairs]
-    pairs.sort(key=lambda pair: pair[0].index)
-    arguments: dict[str, Any] = {"source_images": list(source.headers)}
-    if len(frames) < source.instances[0].frame_count:
-        # Said outright, one a place: highdicom then refers to all source frames that lie there.
-        from highdicom import PlanePositionSequence
-
+        headers = [source.header_of(frame.instance) for frame, _ in pairs]
+    else:
+        headers = list(source.headers)
+        pairs.sort(key=lambda pair: pair[0].index)
+    arguments: dict[str, Any] = {"source_images": headers}
+    tiled = any(frame.tile is not None for frame in frames)
+    if tiled or len(frames) < sum(instance.frame_count for instance in source.instances):
+        # Said outright: several frames at a place, of which highdicom then names all, or the slices of a mosaic, which it does not know.
         arguments["plane_positions"] = [PlanePositionSequence("PATIENT", frame.position.tolist()) for frame, _ in pairs]
+    first = frames[0]
+    if tiled:
+        arguments["plane_orientation"] = PlaneOrientationSequence("PATIENT", first.orientation.tolist())
+        arguments["pixel_measures"] = PixelMeasuresSequence(first.spacing, first.thickness, first.thickness)
+    elif first.instance.frame_count > 1 and "PerFrameFunctionalGroupsSequence" not in headers[0]:
+        # Nuclear medicine places its frames in its own way; highdicom looks for functional groups.
+        shared = Dataset()
+        shared.PlaneOrientationSequence = PlaneOrientationSequence("PATIENT", first.orientation.tolist())
+        shared.PixelMeasuresSequence = PixelMeasuresSequence(first.spacing, first.thickness, first.thickness)
+        headers[0].SharedFunctionalGroupsSequence = [shared]
+        headers[0].PerFrameFunctionalGroupsSequence = []
+        for frame in frames_of(first.instance):
+            group = Dataset()
+            group.PlanePositionSequence = PlanePositionSequence("PATIENT", frame.position.tolist())
+            headers[0].PerFrameFunctionalGroupsSequence.append(group)
     return arguments, [z for _, z in pairs]
 
 
