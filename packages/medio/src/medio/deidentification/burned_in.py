@@ -18,7 +18,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from medio.deidentification.ocr import TextBox, find_text
 from medio.dicom.instances import open_instance
 from medio.dicom.pixels import frames
-from medio.errors import PrivacyError
+from medio.errors import MedioError, PrivacyError
 
 _ROUNDS = 3
 _LOSSY = {
@@ -133,7 +133,10 @@ def decode(dataset: Dataset) -> npt.NDArray[Any]:
     with tempfile.TemporaryDirectory(prefix="medio-") as folder:
         path = Path(folder) / "pixels.dcm"
         dcmwrite(path, bare, enforce_file_format=True)
-        return np.stack([frame.copy() for frame in frames(open_instance(path))])
+        try:
+            return np.stack([frame.copy() for frame in frames(open_instance(path))])
+        except MedioError as error:
+            raise type(error)(str(getattr(dataset, "filename", None) or "dataset"), error.reason) from error
 
 
 def find_text_in(dataset: Dataset) -> list[TextBox]:
