@@ -157,3 +157,17 @@ def test_a_table_shorter_than_it_says_is_corrupt(write_series: WriteSeries, tmp_
 def test_a_table_clamps_at_both_ends() -> None:
     table = LookUpTable(10, np.array([5, 6, 7], np.uint16), 8)
     assert table(np.array([-100, 9, 10, 11, 12, 13, 9999])).tolist() == [5, 5, 5, 6, 7, 7, 7]
+
+
+def test_an_inverted_film_with_a_modality_lut_is_bright_where_dense(write_series: WriteSeries, tmp_path: Path) -> None:
+    film = {
+        "Modality": "DX",
+        "ImagePositionPatient": None,
+        "ImageOrientationPatient": None,
+        "ModalityLUTSequence": [_table([0, 100, 255], 0, 8)],
+    }
+    (path,) = write_series(
+        tmp_path / "dx", [(np.array([[0, 1, 2]], np.uint16), (0, 0, 0), {**film, "PhotometricInterpretation": "MONOCHROME1"})]
+    )
+    # the largest of 8 bit less the entry
+    assert medio.read(path).array.tolist() == [[255, 155, 0]]

@@ -377,3 +377,28 @@ def test_a_ct_without_uids_is_read(shared_data: Path) -> None:
     image = medio.read(paths)
     assert image.array.shape == (20, 512, 512)
     assert image.unit == "HU"
+
+
+def test_a_capture_among_the_slices_is_left_out_and_said(write_series: WriteSeries, tmp_path: Path) -> None:
+    nowhere = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7", "ImagePositionPatient": None, "ImageOrientationPatient": None}
+    slices = [(_volume(1)[0], (0, 0, 0), nowhere), *((_volume(0)[z], (0, 0, 2 * z), {}) for z in range(DEPTH))]
+    write_series(tmp_path / "mr", slices)
+    image = medio.read(tmp_path / "mr")
+    assert np.array_equal(image.array, _volume(0))
+    assert image.meta["findings"] == ("000.dcm has no place in the patient (a capture or a film): left out",)
+
+
+def test_positions_rounded_differently_are_the_same_place(write_series: WriteSeries, tmp_path: Path) -> None:
+    slices = [
+        (pixels, (x, y, z + 0.003 * (number % 2)), elements)
+        for number, (pixels, (x, y, z), elements) in enumerate(_slices([{"EchoTime": "1"}, {"EchoTime": "2"}]))
+    ]
+    write_series(tmp_path / "echo", slices)
+    assert list(medio.read_series(tmp_path / "echo")) == ["echo 1 (1 ms)", "echo 2 (2 ms)"]
+
+
+def test_the_one_volume_of_a_series_may_be_named(write_series: WriteSeries, tmp_path: Path) -> None:
+    write_series(tmp_path / "mr", _slices([{}]))
+    assert np.array_equal(medio.read(tmp_path / "mr", volume="volume").array, _volume(0))
+    with pytest.raises(UnsupportedError, match="holds one volume, none of the name 'b0'; leave volume= out"):
+        medio.read(tmp_path / "mr", volume="b0")

@@ -189,6 +189,8 @@ def test_grams_per_ml_are_suv_by_weight_already_unless_they_say_otherwise(write_
         ({"PatientWeight": None}, "PatientWeight is missing or not positive"),
         ({"PatientWeight": "0"}, "PatientWeight is missing or not positive"),
         ({"isotope": {"RadionuclideTotalDose": None}}, "RadionuclideTotalDose is missing"),
+        ({"isotope": {"RadionuclideTotalDose": "370"}}, "RadionuclideTotalDose is 370 Bq, less than any injection: it is written in MBq"),
+        ({"AcquisitionDate": None}, "AcquisitionDate or AcquisitionTime is missing"),
         ({"isotope": {"RadionuclideHalfLife": "0"}}, "RadionuclideHalfLife is missing"),
         ({"isotope": {"RadiopharmaceuticalStartTime": None}}, "RadiopharmaceuticalStartTime is missing"),
         ({"RadiopharmaceuticalInformationSequence": None}, "RadionuclideTotalDose is missing"),

@@ -164,3 +164,11 @@ def test_a_real_tilted_ct_is_resampled_to_what_its_own_slices_say(shared_data: P
     assert inside.sum() > 10000
     # rounded to whole HU once; positions in the header have 7 decimals, edges some 1000 HU a pixel
     assert np.abs(expected - image.array[tuple(index.T)])[inside].max() < 0.51
+
+
+@pytest.mark.parametrize("far", [(0, 0, 1e6), (0, 900.0, 4)])
+def test_slices_that_do_not_belong_together_are_not_bridged(write_series: WriteSeries, tmp_path: Path, far: tuple) -> None:
+    pixels = np.zeros((4, 4), np.int16)
+    write_series(tmp_path / "ct", [(pixels, (0, 0, 0), {}), (pixels, (0, 0, 2), {}), (pixels, far, {})])
+    with pytest.raises(GeometryError, match=r"a regular grid would have .* too little of it is measured"):
+        medio.read(tmp_path / "ct", tilt="resample", gaps="resample")

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,8 @@ import numpy.typing as npt
 from medio.dicom.frame import Frame
 from medio.dicom.grid import places
 from medio.dicom.instances import sound
-from medio.dicom.pixels import frames as decode_frames
+from medio.dicom.layout import layout_of
+from medio.dicom.pixels import read_frames_into
 from medio.errors import CorruptFileError
 
 
@@ -63,7 +63,10 @@ def _equal(a: Frame, b: Frame) -> bool:
 
 
 def _pixels(frame: Frame) -> npt.NDArray[Any]:
-    with sound(frame.instance.path):
-        plane = next(islice(decode_frames(frame.instance), frame.index, None))
+    instance = frame.instance
+    with sound(instance.path):
+        layout = layout_of(instance)
+        plane = np.empty((1, *layout.shape), layout.dtype)
+        read_frames_into([instance], plane, [[0 if index == frame.index else None for index in range(instance.frame_count)]], threads=1)
     row, column = frame.tile or (0, 0)
-    return plane[row : row + frame.size[0], column : column + frame.size[1]]
+    return plane[0, row : row + frame.size[0], column : column + frame.size[1]]

@@ -17,8 +17,8 @@ POSITION_TOLERANCE = 0.1
 """How far in mm, or as a share of the slice distance if that is less, a slice may lie from its place in a regular stack: room for rounded headers."""
 SHEAR_TOLERANCE = 2e-3
 """Largest sideways step per step along the normal: 0.1 degree."""
-SAME_PLACE_MM = 1e-3
-"""Slices nearer than this lie at the same position."""
+SAME_PLACE = 0.01
+"""Slices nearer than this share of their pixel spacing lie at the same position: headers of different time points are rounded differently."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ def measure_grid(frames: Sequence[Frame], name: Path | str) -> Grid:
         along = float(step @ normal)
         _refuse_same_place(ordered, depth, name)
         sideways = float(np.linalg.norm(step - along * normal))
-        tilt, usual = float(np.degrees(np.arctan2(sideways, along))), float(np.median(np.diff(depth)))
+        tilt, usual = float(np.degrees(np.arctan2(sideways, along))), _usual(np.diff(depth))
         gaps, tilted, uneven, faults = _faults(ordered, positions, depth, along, sideways)
     affine = np.eye(4)
     affine[:3, 0], affine[:3, 1], affine[:3, 2] = step, column * first.spacing[0], row * first.spacing[1]
@@ -181,12 +181,17 @@ def places(frames: Sequence[Frame]) -> npt.NDArray[np.int64]:
     depth = np.stack([frame.position for frame in frames]) @ normal
     order = np.argsort(depth, kind="stable")
     numbers = np.empty(len(frames), np.int64)
-    numbers[order] = np.concatenate([[0], np.cumsum(np.diff(depth[order]) >= SAME_PLACE_MM)])
+    numbers[order] = np.concatenate([[0], np.cumsum(np.diff(depth[order]) >= SAME_PLACE * min(frames[0].spacing))])
     return numbers
 
 
+def _usual(distances: npt.NDArray[np.float64]) -> float:
+    """Return the median distance, the lesser one of an even number: a real one."""
+    return float(np.sort(distances)[(len(distances) - 1) // 2])
+
+
 def _refuse_same_place(ordered: Sequence[Frame], depth: npt.NDArray[np.float64], name: Path | str) -> None:
-    same = np.flatnonzero(np.diff(depth) < SAME_PLACE_MM)
+    same = np.flatnonzero(np.diff(depth) < SAME_PLACE * min(ordered[0].spacing))
     if len(same):
         distinct = len(depth) - len(same)
         a, b = ordered[same[0]].name, ordered[same[0] + 1].name
@@ -198,7 +203,7 @@ def _faults(
     ordered: Sequence[Frame], positions: npt.NDArray[np.float64], depth: npt.NDArray[np.float64], along: float, sideways: float
 ) -> tuple[tuple[Gap, ...], bool, bool, tuple[str, ...]]:
     distances = np.diff(depth)
-    usual = float(np.median(distances))
+    usual = _usual(distances)
     faults: list[str] = []
     gaps: list[Gap] = []
     limit = POSITION_TOLERANCE * min(1.0, along)

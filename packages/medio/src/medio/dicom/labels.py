@@ -90,7 +90,7 @@ def acquired_at(frame: Frame) -> datetime | None:
     """Return when a slice was acquired, None where it is not said."""
     text = frame.find("FrameAcquisitionDateTime", "FrameContentSequence") or frame.find("AcquisitionDateTime")
     if not text:
-        date, time = frame.find("AcquisitionDate") or frame.find("ContentDate"), frame.find("AcquisitionTime")
+        date, time = frame.find("AcquisitionDate"), frame.find("AcquisitionTime")
         text = f"{date}{time}" if date and time else ""
     return parse_time(str(text))
 

@@ -77,7 +77,8 @@ def window(
         index: which of the file's windows, from 0; a VOI LUT counts as the first where there is one.
 
     Returns:
-        float32 of the image's shape in 0 to 1: 0 black, 1 white. Equal to pydicom's `apply_voi_lut` up to its scale.
+        float32 of the image's shape in 0 to 1: 0 black, 1 white; grey grows with the values that `read` gives (films that it inverted are bright where dense,
+        as their files want). Equal to pydicom's `apply_voi_lut` up to its scale.
 
     Raises:
         UnsupportedError: a colour image, or nothing said by file or caller.
@@ -87,11 +88,9 @@ def window(
         >>> lung = medio.window(medio.read("ct"), center=-600, width=1500)
     """
     name = str(image.meta.get("path", "image"))
-    if (
-        image.array.ndim > len(image.spacing)
-        and image.array.shape[0] == 3
-        and str(image.meta.get("photometric_interpretation", "")) == "RGB"
-    ):
+    photometric = str(image.meta.get("photometric_interpretation", ""))
+    channels = image.array.shape[0] if image.array.ndim > len(image.spacing) else 1
+    if channels == 3 and photometric and not photometric.startswith("MONOCHROME"):
         raise UnsupportedError(name, "is in colour, which has no window; use its channels")
     if (center is None) != (width is None):
         raise ValueError("window needs both center and width, or neither")

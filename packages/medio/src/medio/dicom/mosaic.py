@@ -79,7 +79,7 @@ def mosaic_frames(instance: Instance) -> list[Frame]:
             raise GeometryError(instance.path, "a mosaic without SpacingBetweenSlices or SliceThickness; exclude the file")
         across = np.cross(row, column)
         cosine = float(across @ np.array(normal))
-        if abs(cosine) < 0.99:
+        if not abs(cosine) >= 0.99:
             raise GeometryError(instance.path, f"SliceNormalVector {normal} is not the normal of the plane; exclude the file")
         step = across * np.sign(cosine) * float(distance)
     return [

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from pydicom.uid import UID, SecondaryCaptureImageStorage
+from pydicom.uid import UID, CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage, SecondaryCaptureImageStorage
 
 from medio.dicom.films import FILM_MODALITIES
 from medio.dicom.frame import Frame
@@ -15,6 +15,10 @@ from medio.dicom.nuclear import is_reconstruction
 from medio.dicom.split import Part, split_volumes
 from medio.dicom.stack import frames_of
 from medio.errors import CorruptFileError, UnsupportedError
+
+ONLY_VOLUME = "volume"
+"""What the volume of a series that holds one is called."""
+_SLICES = frozenset({CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +52,7 @@ class SeriesPlan:
         Raises:
             UnsupportedError: several volumes and none chosen, or none of that name.
         """
-        if volume is None and len(self.parts) == 1:
+        if len(self.parts) == 1 and volume in (None, ONLY_VOLUME):
             return self.parts[0]
         named = [part.name for part in self.parts]
         if volume in named:
@@ -83,18 +87,22 @@ def plan_series(path: Path | Sequence[Path], *, pixels: bool = True) -> SeriesPl
     instances, skipped = open_series(path)
     name = path if isinstance(path, Path) else path[0].parent if len(path) > 1 else path[0]
     _check_one_series(instances, name)
-    with sound(instances[0].path):
-        if is_film(instances[0]):
-            return SeriesPlan(name, tuple(instances), skipped, (), ())
     frames: list[Frame] = []
+    films: list[Instance] = []
     for instance in instances:
         with sound(instance.path):
+            if is_film(instance):
+                films.append(instance)
+                continue
             _refuse(instance)
             frames += frames_of(instance)
+    if not frames:
+        return SeriesPlan(name, tuple(instances), skipped, (), ())
+    placeless = [f"{film.path.name} has no place in the patient (a capture or a film): left out" for film in films]
     with sound(name):
         parts, findings = split_volumes(frames, name, pixels=pixels)
         begins = tuple(_begin(part) for part in parts) if len(parts) > 1 else ()
-    return SeriesPlan(name, tuple(instances), skipped, tuple(parts), tuple(findings), begins)
+    return SeriesPlan(name, tuple(instances), skipped, tuple(parts), (*placeless, *findings), begins)
 
 
 def is_film(instance: Instance) -> bool:
@@ -107,6 +115,8 @@ def is_film(instance: Instance) -> bool:
         return not placed and modality in FILM_MODALITIES
     if modality == "NM":
         return not is_reconstruction(header)
+    if instance.sop_class_uid in _SLICES and "ImagePositionPatient" in header:
+        return False
     # A capture of a CT or MR screen says CT or MR too, but it has no place; a CT or MR slice without one is an error.
     captured = instance.sop_class_uid == SecondaryCaptureImageStorage and "ImagePositionPatient" not in header
     if modality in FILM_MODALITIES:

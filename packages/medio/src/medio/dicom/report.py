@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medio.dicom.grid import Gap, measure_grid
-from medio.dicom.planning import SeriesPlan
+from medio.dicom.planning import ONLY_VOLUME, SeriesPlan
 from medio.errors import GeometryError
 
 
@@ -74,7 +74,7 @@ def report_of(plan: SeriesPlan) -> SeriesReport:
     """Measure every volume of a planned series."""
     volumes = []
     for part in plan.parts:
-        name, size = part.name or "volume", part.frames[0].size
+        name, size = part.name or ONLY_VOLUME, part.frames[0].size
         shape = (len(part.frames), *size)
         try:
             grid = measure_grid(part.frames, name)

@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from medio.dicom.options import Irregular, Padding, PetValues, ReadOptions
-from medio.dicom.planning import SeriesPlan, plan_series
+from medio.dicom.planning import ONLY_VOLUME, SeriesPlan, plan_series
 from medio.dicom.report import SeriesReport, report_of
 from medio.dicom.volume import read_part
 from medio.errors import GeometryError, MedioError, MissingFileError, UnsupportedError
@@ -85,7 +86,7 @@ def read_series(
     gaps: Irregular = "refuse",
     padding: Padding = "keep",
     pet: PetValues = "auto",
-    on_error: str = "raise",
+    on_error: Literal["raise", "report"] = "raise",
     threads: int | None = None,
 ) -> Volumes:
     """Read every volume of one DICOM series.
@@ -126,16 +127,16 @@ def read_series(
     plan = _plan(path, pixels=True)
     if plan.is_film:
         raise UnsupportedError(plan.name, "holds films or cine, not volumes; use medio.read or medio.read_cine")
-    wanted = plan.parts if volumes is None else [plan.part(name if len(plan.parts) > 1 or name != "volume" else None) for name in volumes]
+    wanted = plan.parts if volumes is None else [plan.part(name) for name in volumes]
     images: dict[str, Image] = {}
     refused: dict[str, str] = {}
     for part in wanted:
         try:
-            images[part.name or "volume"] = read_part(plan, part, options)
+            images[part.name or ONLY_VOLUME] = read_part(plan, part, options)
         except MedioError as error:
             if on_error == "raise" or (not images and part is wanted[-1]):
                 raise
-            refused[part.name or "volume"] = error.reason
+            refused[part.name or ONLY_VOLUME] = error.reason
     return Volumes(images, refused, report_of(plan))
 
 

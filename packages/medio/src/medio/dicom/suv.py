@@ -14,6 +14,7 @@ from medio.dicom.frame import Frame, numbers_in, private
 from medio.dicom.labels import acquired_at, parse_time
 from medio.errors import UnsupportedError
 
+_LEAST_DOSE_BQ = 1e4
 _CODES = {"Bq/ml": "BQML", "{counts}": "CNTS", "g/ml{SUVbw}": "GML"}
 
 
@@ -89,6 +90,8 @@ def suv_of(frames: Sequence[Frame], name: Path | str) -> Suv:
         raise refuse("PatientWeight is missing or not positive")
     if isotope is None or dose is None:
         raise refuse("RadionuclideTotalDose is missing or not positive")
+    if dose < _LEAST_DOSE_BQ:
+        raise refuse(f"RadionuclideTotalDose is {dose:g} Bq, less than any injection: it is written in MBq")
     reference = str(frame.find("DecayCorrection") or "")
     moment = parse_time(str(frame.find("DecayCorrectionDateTime") or ""))
     if reference == "ADMIN":

@@ -4,6 +4,7 @@ Each slice is right as it is; only its place between its neighbours is not that 
 and uneven distances are bridged by linear interpolation between the two nearest slices.
 """
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,14 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from medio.dicom.grid import Grid
+from medio.errors import GeometryError
+
+_LARGEST = 4
+"""How many times as many voxels as the slices have the regular grid may have."""
 
 
 def regularise(
-    volume: npt.NDArray[Any], grid: Grid, *, shear: bool, even: bool
+    volume: npt.NDArray[Any], grid: Grid, name: Path | str, *, shear: bool, even: bool
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64], tuple[float, float, float]]:
     """Interpolate a stack onto an upright and even grid.
 
@@ -25,11 +30,15 @@ def regularise(
     Args:
         volume: (D, H, W) real values, in the order of `grid.frames`.
         grid: where they lie.
+        name: folder or file to name in errors.
         shear: shift slices in their planes; else their first pixels are taken to lie above one another.
         even: interpolate along the normal.
 
     Returns:
         the new array (same type; integers are rounded), its affine and spacing.
+
+    Raises:
+        GeometryError: slices so far apart or so sheared that the grid would be more than four times as large as they are.
     """
     frame = grid.frames[0]
     row, column = frame.orientation[:3], frame.orientation[3:]
@@ -45,6 +54,12 @@ def regularise(
     depth = grid.depth - grid.depth[0]
     distance = grid.usual_mm if even else float(depth[-1]) / (len(depth) - 1)
     count = int(np.floor(depth[-1] / distance + 1e-3)) + 1 if even else len(depth)
+    if count * size[0] * size[1] > _LARGEST * volume.size:
+        raise GeometryError(
+            name,
+            f"a regular grid would have {count}x{size[0]}x{size[1]} voxels for {len(volume)} slices of {volume.shape[1]}x{volume.shape[2]}: "
+            "too little of it is measured; pass the slices that lie together",
+        )
     out = np.empty((count, *size), volume.dtype)
     fill = float(volume.min())
     placed: dict[int, npt.NDArray[np.float64]] = {}

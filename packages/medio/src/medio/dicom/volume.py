@@ -96,7 +96,7 @@ def read_part(plan: SeriesPlan, part: Part, options: ReadOptions) -> Image:
     if shear or even:
         if array.ndim == 4:
             raise UnsupportedError(name, "a colour volume is not interpolated onto a regular grid; exclude the series")
-        array, affine, spacing = regularise(array, grid, shear=shear, even=even)
+        array, affine, spacing = regularise(array, grid, name, shear=shear, even=even)
         meta["findings"] += (f"interpolated onto a regular grid: {' and '.join(grid.faults)}",)
         meta["resampled"] = True
     return Image(array, affine, spacing, unit, meta)
