@@ -1,14 +1,23 @@
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from medio.archive.scan import scan
-from medio.errors import MissingFileError
+from medio.derived.rtstruct import Structure
+from medio.derived.rtstruct_writer import write_rtstruct
+from medio.derived.segment import Segment
+from medio.derived.segmentation import write_segmentation
+from medio.errors import CorruptFileError, MissingFileError, UnsupportedError
 from medio.read import read
-from medio.recipes.dicom_series import SeriesItem, SeriesRecipe, find_series
+from medio.recipes import Prior, SeriesItem, SeriesRecipe, find_masks, find_series, join_table
 from medio.shards.build import build_shards
 from medio.shards.dataset import ShardDataset
+
+WriteCT = Callable[..., list[Path]]
 
 
 def test_a_real_series_is_stored_in_its_own_type_and_place(shared_data: Path, tmp_path: Path) -> None:
@@ -37,3 +46,69 @@ def test_no_series_of_the_wanted_modality_says_what_there_is(shared_data: Path) 
     table = scan(shared_data / "dicom_multivendor" / "mr_uih_umr770_dti")
     with pytest.raises(MissingFileError, match="no series is of modality PT; the 1 series found are of MR"):
         find_series(table, modalities=["PT"])
+
+
+@pytest.fixture
+def ct(write_ct: WriteCT, tmp_path: Path) -> Path:
+    """Ten slices of a ball, in a folder of their own."""
+    z, y, x = np.ogrid[:10, :24, :32]
+    stored = np.where((z - 5) ** 2 + (y - 10) ** 2 + (x - 20) ** 2 < 16, 1200, 24).astype(np.uint16)
+    affine = np.array([[0, 0, 1.5, -20], [0, 1.5, 0, -10], [3.0, 0, 0, 50], [0, 0, 0, 1]])
+    write_ct(tmp_path / "archive" / "ct", stored, affine)
+    return tmp_path / "archive"
+
+
+@pytest.mark.parametrize("kind", ["SEG", "RTSTRUCT"])
+def test_masks_drawn_on_a_series_are_found_and_stored_on_its_grid(ct: Path, tmp_path: Path, kind: str) -> None:
+    image = read(ct / "ct")
+    ball = (image.array > 100).astype(np.uint8)
+    if kind == "SEG":
+        segment = Segment(number=1, label="ball", code=("39607008", "SCT", "Lung"), algorithm="test", algorithm_version="1")
+        write_segmentation(ball, ct / "ct", [segment], ct / "mask.dcm", affine=image.affine)
+    else:
+        write_rtstruct(ball[None], ct / "ct", [Structure(number=1, name="ball")], ct / "mask.dcm", affine=image.affine)
+    table = scan(ct)
+    found = find_series(table, modalities=["CT"])
+    masks, left = find_masks(table, found.series)
+    assert left == ()
+    (one,) = found.series
+    assert masks == {one.series_instance_uid: ct / "mask.dcm"}
+    sample = SeriesRecipe(axes="ILA")(SeriesItem(one, mask=masks[one.series_instance_uid]))
+    assert set(np.unique(sample.arrays["mask"])) == {0, 1}
+    np.testing.assert_array_equal(sample.arrays["mask"], sample.arrays["image"][0] > 100)
+    coarse = SeriesRecipe(spacing_mm=(3.0, 3.0, 3.0))(SeriesItem(one, mask=ct / "mask.dcm"))
+    assert coarse.arrays["mask"].shape == coarse.arrays["image"].shape[1:] == (10, 12, 16)
+
+
+def test_a_mask_of_another_series_is_set_aside_and_a_file_that_is_no_mask_is_refused(ct: Path, write_ct: WriteCT) -> None:
+    image = read(ct / "ct")
+    segment = Segment(number=1, label="ball", code=("39607008", "SCT", "Lung"), algorithm="test", algorithm_version="1")
+    write_segmentation((image.array > 100).astype(np.uint8), ct / "ct", [segment], ct / "mask.dcm", affine=image.affine)
+    table = scan(ct)
+    masks, left = find_masks(table, [])
+    assert masks == {}
+    assert [(Path(q.item).name, q.reason) for q in left] == [("mask.dcm", "was drawn on no series that was found")]
+    (one,) = find_series(table, modalities=["CT"]).series
+    (ct / "text.txt").write_text("no mask")
+    with pytest.raises(CorruptFileError, match=r"text\.txt: is no DICOM file"):
+        SeriesRecipe()(SeriesItem(one, mask=ct / "text.txt"))
+    with pytest.raises(UnsupportedError, match=r"001\.dcm"):
+        SeriesRecipe()(SeriesItem(one, mask=ct / "ct" / "001.dcm"))
+
+
+def test_a_series_carries_its_report_labels_and_prior(ct: Path, tmp_path: Path) -> None:
+    (one,) = find_series(scan(ct), modalities=["CT"]).series
+    (item,) = join_table(
+        [SeriesItem(one)],
+        pa.table({"uid": [one.study_instance_uid], "text": ["A ball."], "ball": [1]}),
+        by="study",
+        column="uid",
+        labels=["ball"],
+        report="text",
+    ).items
+    item = item.annotated(replace(item.annotations, prior=Prior(sample_id="before", days=3.0)))
+    build_shards([item], SeriesRecipe(), tmp_path / "shards")
+    sample = ShardDataset(tmp_path / "shards", with_prior=True)[0]
+    assert (sample["report"], sample["label"].tolist()) == ("A ball.", [1.0])
+    assert sample["prior"] is None  # it is in no shard
+    assert sample["meta"]["days_since_prior"] == 3.0

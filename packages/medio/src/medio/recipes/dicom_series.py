@@ -1,14 +1,22 @@
 """DICOM series out of a scanned archive: one sample a series."""
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Self
 
+import numpy as np
 import pyarrow as pa
+import pydicom
 
 from medio.archive.series import Series, series
-from medio.errors import MissingFileError
-from medio.geometry import reorient, resample
+from medio.derived.rtstruct import read_rtstruct
+from medio.derived.segmentation_reader import read_segmentation
+from medio.errors import CorruptFileError, MissingFileError, UnsupportedError
+from medio.image import Image
 from medio.read import read
+from medio.recipes.annotations import Annotations
+from medio.recipes.volumes import stored_volume
 from medio.shards.build import Quarantined
 from medio.shards.sample import ShardSample
 
@@ -20,10 +28,33 @@ class SeriesItem:
     Attributes:
         series: its files and what they say.
         split: see `ShardSample`.
+        mask: a DICOM SEG or RTSTRUCT that was drawn on it, see `find_masks`; or None.
+        annotations: labels, report, boxes, points and prior, see `join_table` and `link_priors`.
     """
 
     series: Series
     split: str = ""
+    mask: Path | None = None
+    annotations: Annotations = field(default_factory=Annotations)
+
+    @property
+    def ids(self) -> Mapping[str, str]:
+        """Its ids by kind."""
+        one = self.series
+        return {
+            "sample": one.series_instance_uid or str(one.paths[0].parent),
+            "patient": one.patient_id,
+            "study": one.study_instance_uid,
+            "series": one.series_instance_uid,
+            "file": one.paths[0].name,
+            "study_date": one.study_date,
+            "modality": one.modality,
+            "description": one.series_description,
+        }
+
+    def annotated(self, annotations: Annotations) -> Self:
+        """Return the same item with other annotations."""
+        return replace(self, annotations=annotations)
 
 
 @dataclass(frozen=True)
@@ -48,10 +79,14 @@ class SeriesRecipe:
     Attributes:
         spacing_mm: (z, y, x) of the stored volumes; None keeps each one's own. Films keep theirs.
         axes: where a volume's stored axes run to, see `reorient`.
+        segments: numbers of a SEG's segments to take; None takes all. They become the classes of the mask.
+        structures: names of an RTSTRUCT's structures to take, which become classes 1, 2, …; None takes all.
     """
 
     spacing_mm: tuple[float, float, float] | None = None
     axes: str = "SPL"
+    segments: tuple[int, ...] | None = None
+    structures: tuple[str, ...] | None = None
 
     def __call__(self, item: SeriesItem) -> ShardSample:
         """Read one series.
@@ -61,19 +96,23 @@ class SeriesRecipe:
             ValueError: for a series without PatientID.
         """
         found = item.series
-        image = read(found.paths)
-        if len(image.spacing) == 3:
-            image = reorient(image, self.axes)
-            image = image if self.spacing_mm is None else resample(image, spacing=self.spacing_mm)
+        source = read(found.paths)
         if not found.patient_id:
             raise ValueError(
                 f"{found.paths[0].parent}: its files have no PatientID, so it cannot be split by patient; set one or exclude them"
             )
-        dims = len(image.spacing)
+        mask = None if item.mask is None else self._mask(item.mask, source)
+        if len(source.spacing) == 3:
+            image, arrays = stored_volume(source, mask, self.axes, self.spacing_mm)
+        else:
+            image = source
+            arrays = {"image": source.array[None] if source.array.ndim == 2 else source.array}
+            arrays |= {} if mask is None else {"mask": mask.array}
+        arrays |= item.annotations.placed(source, image)
         return ShardSample(
-            sample_id=found.series_instance_uid or str(found.paths[0].parent),
+            sample_id=item.ids["sample"],
             patient_id=found.patient_id,
-            arrays={"image": image.array[None] if image.array.ndim == dims else image.array},
+            arrays=arrays,
             spacing=image.spacing,
             affine=image.affine,
             modality=found.modality,
@@ -83,7 +122,18 @@ class SeriesRecipe:
             site=found.institution_name,
             vendor=found.manufacturer,
             meta={"study_instance_uid": found.study_instance_uid},
+            **item.annotations.row({}),
         )
+
+    def _mask(self, path: Path, source: Image) -> Image:
+        """Read a mask onto the grid of its series, as classes."""
+        if _modality(path) != "RTSTRUCT":
+            return read_segmentation(path, like=source, segments=self.segments)
+        stack = read_rtstruct(path, like=source, names=self.structures)
+        if (stack.array.sum(axis=0, dtype=np.uint16) > 1).any():
+            raise UnsupportedError(path, "its structures overlap, which classes of one mask cannot; name those to take in structures=")
+        classes = np.arange(1, len(stack.array) + 1).reshape(-1, 1, 1, 1)
+        return replace(stack, array=(stack.array * classes).sum(axis=0).astype(np.uint8 if len(stack.array) < 256 else np.uint16))
 
 
 def find_series(table: pa.Table, *, modalities: Collection[str] = ("CT", "MR", "PT")) -> SeriesFolder:
@@ -109,3 +159,39 @@ def find_series(table: pa.Table, *, modalities: Collection[str] = ("CT", "MR", "
         if s.modality not in modalities
     ]
     return SeriesFolder(chosen, tuple(bad + others))
+
+
+def find_masks(table: pa.Table, found: Sequence[Series]) -> tuple[dict[str, Path], tuple[Quarantined, ...]]:
+    """Find the SEG and RTSTRUCT files of a `scan` that were drawn on series.
+
+    Args:
+        table: as `scan` returns.
+        found: the series, e.g. of `find_series`.
+
+    Returns:
+        The file of each series that has one, by Series Instance UID; of several the last by path. And what is left, with the reason.
+    """
+    wanted = {one.series_instance_uid for one in found if one.series_instance_uid}
+    masks: dict[str, Path] = {}
+    left: list[Quarantined] = []
+    rows = table.select(["path", "modality", "error", "referenced_series_instance_uid"]).to_pylist()
+    for row in sorted(rows, key=lambda row: str(row["path"])):
+        if row["error"] is not None or row["modality"] not in ("SEG", "RTSTRUCT"):
+            continue
+        drawn_on = wanted.intersection(row["referenced_series_instance_uid"] or ())
+        if len(drawn_on) != 1:
+            reason = "was drawn on no series that was found" if not drawn_on else f"was drawn on {len(drawn_on)} series"
+            left.append(Quarantined(row["path"], reason))
+            continue
+        uid = drawn_on.pop()
+        if uid in masks:
+            left.append(Quarantined(str(masks[uid]), f"was drawn on the same series as {row['path']}, which is taken"))
+        masks[uid] = Path(row["path"])
+    return masks, tuple(left)
+
+
+def _modality(path: Path) -> str:
+    try:
+        return str(pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Modality"]).get("Modality", ""))
+    except (pydicom.errors.InvalidDicomError, OSError) as error:
+        raise CorruptFileError(path, f"is no DICOM file ({error}); give a SEG or RTSTRUCT") from error

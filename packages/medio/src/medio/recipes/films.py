@@ -5,12 +5,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from medio.errors import CorruptFileError, GeometryError, MissingFileError
 from medio.image import Image
 from medio.read import read
+from medio.recipes.annotations import Annotations
 from medio.resizing import resize
 from medio.shards.build import Quarantined
 from medio.shards.sample import ShardSample
@@ -40,6 +43,9 @@ class FilmItem:
         labels: 1 for a finding that was seen, 0 for one that was not.
         split: see `ShardSample`.
         meta: `view`, `sex`, `age` where known.
+        study_date: YYYYMMDD or ``.
+        mask: an image file of the same size with a whole number a class, or None.
+        annotations: further labels, report, boxes, points and prior, see `join_table` and `link_priors`.
     """
 
     film_id: str
@@ -49,6 +55,19 @@ class FilmItem:
     labels: Mapping[str, float]
     split: str = ""
     meta: Mapping[str, str] = field(default_factory=dict)
+    study_date: str = ""
+    mask: Path | None = None
+    annotations: Annotations = field(default_factory=Annotations)
+
+    @property
+    def ids(self) -> Mapping[str, str]:
+        """Its ids by kind."""
+        said = {"study_date": self.study_date, "description": self.meta.get("view", "")}
+        return {"sample": self.film_id, "patient": self.patient_id, "file": self.path.name, **said}
+
+    def annotated(self, annotations: Annotations) -> Self:
+        """Return the same item with other annotations."""
+        return replace(self, annotations=annotations)
 
 
 @dataclass(frozen=True)
@@ -73,27 +92,32 @@ class FilmRecipe:
     """Make a sample of a film: read it as grey values and resize it to a square.
 
     Attributes:
-        size: side in pixels. Films are stretched to it; the spacing of the sample says by how much.
+        size: side in pixels. Films are stretched to it; the spacing of the sample says by how much. None keeps each film's own size.
     """
 
-    size: int
+    size: int | None = None
 
     def __call__(self, item: FilmItem) -> ShardSample:
         """Read one film.
 
         Raises:
-            MedioError: for a broken file.
+            MedioError: for a broken file, or a mask of another size.
         """
-        image = resize(_grey(read(item.path, spacing=item.spacing)), (self.size, self.size))
+        source = _grey(read(item.path, spacing=item.spacing))
+        image = source if self.size is None else resize(source, (self.size, self.size))
+        arrays: dict[str, npt.NDArray[Any]] = {"image": image.array[None], **item.annotations.placed(source, image)}
+        if item.mask is not None:
+            arrays["mask"] = _film_mask(item.mask, source, image)
         return ShardSample(
             sample_id=item.film_id,
             patient_id=item.patient_id,
-            arrays={"image": image.array[None]},
+            arrays=arrays,
             spacing=image.spacing,
             modality="DX",
             split=item.split,
-            labels=item.labels,
+            study_date=item.study_date,
             meta=item.meta,
+            **item.annotations.row(item.labels),
         )
 
 
@@ -290,3 +314,13 @@ def _grey(image: Image) -> Image:
         return image
     grey = np.rint(image.array.mean(axis=0, dtype=np.float64)).astype(image.array.dtype)
     return replace(image, array=grey)
+
+
+def _film_mask(path: Path, film: Image, stored: Image) -> npt.NDArray[Any]:
+    """Read a film's mask and bring it to the stored size: every pixel takes the class of the film's pixel that its centre lies in."""
+    mask = _grey(read(path, spacing=film.spacing)).array
+    if mask.shape != film.spatial_shape:
+        raise GeometryError(path, f"the mask has {mask.shape} pixels, its film {film.spatial_shape}; resize the mask to the film")
+    places = [((np.arange(new) + 0.5) * old / new).astype(np.int64) for old, new in zip(mask.shape, stored.spatial_shape, strict=True)]
+    chosen: npt.NDArray[Any] = mask[np.ix_(*places)]
+    return chosen

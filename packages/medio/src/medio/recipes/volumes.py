@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from medio.errors import CorruptFileError, GeometryError, MissingFileError
 from medio.geometry import reorient, resample
 from medio.image import Image
 from medio.read import read
+from medio.recipes.annotations import Annotations
 from medio.shards.build import Quarantined
 from medio.shards.sample import ShardSample
 
@@ -102,7 +103,11 @@ def find_volumes(root: Path) -> VolumeFolder:
 
 @dataclass(frozen=True)
 class VolumeItem:
-    """One case on its way into a shard; see `ShardSample` for the fields."""
+    """One case on its way into a shard; see `ShardSample` for the fields.
+
+    Attributes:
+        annotations: labels, report, boxes, points and prior, see `join_table` and `link_priors`.
+    """
 
     case_id: str
     image: Path
@@ -113,6 +118,16 @@ class VolumeItem:
     vendor: str = ""
     study_date: str = ""
     meta: Mapping[str, str] = field(default_factory=dict)
+    annotations: Annotations = field(default_factory=Annotations)
+
+    @property
+    def ids(self) -> Mapping[str, str]:
+        """Its ids by kind."""
+        return {"sample": self.case_id, "patient": self.patient_id, "file": self.image.name, "study_date": self.study_date}
+
+    def annotated(self, annotations: Annotations) -> Self:
+        """Return the same item with other annotations."""
+        return replace(self, annotations=annotations)
 
 
 @dataclass(frozen=True)
@@ -135,15 +150,12 @@ class VolumeRecipe:
         Raises:
             MedioError: for a broken image or label, or a label that does not lie on its image.
         """
-        image = read(item.image)
-        if len(image.spacing) != 3:
-            raise GeometryError(item.image, f"is a 2D image of {image.spatial_shape}; this recipe takes volumes")
-        mask = None if item.label is None else read_mask(item.label, image, self.classes)
-        image = self._prepared(image)
-        arrays = {"image": _with_channel(image)}
-        if mask is not None:
-            turned = reorient(mask, self.axes)
-            arrays["mask"] = turned.array if self.spacing_mm is None else resample(turned, like=image, order=0).array
+        source = read(item.image)
+        if len(source.spacing) != 3:
+            raise GeometryError(item.image, f"is a 2D image of {source.spatial_shape}; this recipe takes volumes")
+        mask = None if item.label is None else read_mask(item.label, source, self.classes)
+        image, arrays = stored_volume(source, mask, self.axes, self.spacing_mm)
+        arrays |= item.annotations.placed(source, image)
         return ShardSample(
             sample_id=item.case_id,
             patient_id=item.patient_id,
@@ -157,11 +169,26 @@ class VolumeRecipe:
             vendor=item.vendor,
             study_date=item.study_date,
             meta=item.meta,
+            **item.annotations.row({}),
         )
 
-    def _prepared(self, image: Image) -> Image:
-        turned = reorient(image, self.axes)
-        return turned if self.spacing_mm is None else resample(turned, spacing=self.spacing_mm)
+
+def stored_volume(
+    source: Image, mask: Image | None, axes: str, spacing_mm: tuple[float, float, float] | None
+) -> tuple[Image, dict[str, npt.NDArray[Any]]]:
+    """Turn a volume and its mask to common axes and bring them to a common spacing, mm; None keeps the volume's own.
+
+    Returns:
+        The volume, and the arrays as a shard stores them: `image` (C, D, H, W), and `mask` (D, H, W) where there is one.
+    """
+    image = reorient(source, axes)
+    if spacing_mm is not None:
+        image = resample(image, spacing=spacing_mm)
+    arrays = {"image": _with_channel(image)}
+    if mask is not None:
+        turned = reorient(mask, axes)
+        arrays["mask"] = turned.array if spacing_mm is None else resample(turned, like=image, order=0).array
+    return image, arrays
 
 
 def read_mask(path: Path, image: Image, classes: int | None = None) -> Image:
