@@ -6,8 +6,11 @@ from medio.archive.series import Series, series
 from medio.archive.studies import Study, histories, prior_of, studies
 from medio.deidentification.dataset import deidentify
 from medio.deidentification.files import DeidentifyReport, deidentify_files
+from medio.deidentification.identifiers import Identifiers
 from medio.deidentification.policy import Policy
 from medio.deidentification.stamp import AuditEntry
+from medio.deidentification.text import TextEntry, scrub_text
+from medio.deidentification.verify import Leak, LeakReport, verify_deidentified
 from medio.derived.captures import write_capture, write_key_images
 from medio.derived.measurement import ImageReference, Measurement, Region, Region3D, SegmentReference
 from medio.derived.measurements import write_measurements
@@ -65,8 +68,11 @@ __all__ = [
     "Draw",
     "Equipment",
     "GeometryError",
+    "Identifiers",
     "Image",
     "ImageReference",
+    "Leak",
+    "LeakReport",
     "Loader",
     "LoaderError",
     "Measurement",
@@ -88,6 +94,7 @@ __all__ = [
     "ShardSample",
     "Structure",
     "Study",
+    "TextEntry",
     "UnsupportedError",
     "VerifyReport",
     "VolumeReport",
@@ -122,11 +129,13 @@ __all__ = [
     "resample",
     "resize",
     "scan",
+    "scrub_text",
     "series",
     "shape_buckets",
     "split_patients",
     "studies",
     "to_device",
+    "verify_deidentified",
     "verify_shards",
     "window",
     "world_to_index",
