@@ -17,11 +17,19 @@ from medio.archive.columns import KEYWORDS, SCHEMA, snake_case
 
 WriteCT = Callable[..., list[Path]]
 AFFINE = np.array([[0, 0, 0.7, -100.0], [0, 0.8, 0, -50], [2.5, 0, 0, 30], [0, 0, 0, 1]])
+SHARED = {
+    **dict.fromkeys(("pixel_spacing", "slice_thickness", "spacing_between_slices"), "PixelMeasuresSequence"),
+    "image_orientation_patient": "PlaneOrientationSequence",
+}
 
 
 def by_pydicom(dataset: Dataset, name: str) -> Any:
-    """A column's value, by pydicom."""
+    """A column's value, by pydicom; enhanced objects say some of it in their shared functional groups."""
     value = dataset.get(KEYWORDS[name])
+    shared = dataset.get("SharedFunctionalGroupsSequence")
+    if value is None and shared and name in SHARED:
+        group = shared[0].get(SHARED[name])
+        value = group[0].get(KEYWORDS[name]) if group else None
     if value is None or value == "":
         return None
     kind, several = SCHEMA.field(name).type, hasattr(value, "append")
@@ -60,6 +68,20 @@ def test_a_value_that_makes_no_sense_is_null_and_hides_no_other(write_ct: WriteC
     path.write_bytes(path.read_bytes().replace(b"\x18\0\x60\0DS\4\x00120 ", b"\x18\0\x60\0DS\4\0high"))
     row = medio.scan(tmp_path).to_pylist()[0]
     assert (row["kvp"], row["error"], row["patient_id"], row["rows"]) == (None, None, "P1", 4)
+
+
+def test_an_enhanced_object_has_its_spacing_in_the_index(shared_data: Path) -> None:
+    rows = medio.scan(shared_data / "dicom_multivendor").to_pylist()
+    enhanced = [row for row in rows if (row["number_of_frames"] or 0) > 1]
+    said = [row for row in enhanced if row["pixel_spacing"] is not None]
+    assert len(enhanced) > len(said) > 0  # the others say it frame by frame
+    assert all(row["slice_thickness"] is not None for row in said)
+
+
+def test_a_report_that_ends_early_is_an_error_row(tmp_path: Path) -> None:
+    data = Path(get_testdata_file("rtplan.dcm")).read_bytes()
+    (tmp_path / "a.dcm").write_bytes(data[: len(data) - 10])
+    assert medio.scan(tmp_path)["error"].to_pylist() == ["ends inside its header; the file is truncated, fetch it again or exclude it"]
 
 
 def test_objects_that_refer_say_to_what(shared_data: Path) -> None:

@@ -90,6 +90,19 @@ def test_archives_are_known_by_themselves(write_ct: WriteCT, tmp_path: Path, rea
     assert second.equals(medio.scan(root))
 
 
+def test_a_file_that_could_not_be_read_is_tried_again(write_ct: WriteCT, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_ct(tmp_path, np.zeros((1, 4, 5), np.uint16), AFFINE)
+
+    def fail(handle: int, count: int, position: int) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("medio.dicom.sources._pread", fail)
+        first = medio.scan(tmp_path)
+    assert first["error"].to_pylist() == ["cannot be read (Input/output error)"]
+    assert medio.scan(tmp_path, previous=first)["error"].to_pylist() == [None]
+
+
 def test_an_index_on_disk_is_made_then_kept_up(write_ct: WriteCT, tmp_path: Path, read: list[str]) -> None:
     write_ct(tmp_path / "archive", np.zeros((3, 4, 5), np.uint16), AFFINE)
     index = tmp_path / "index.parquet"

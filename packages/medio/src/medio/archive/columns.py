@@ -144,6 +144,7 @@ SCHEMA = pa.schema(
 )
 """Columns of `scan`: snake_case DICOM keywords, null where the file does not say.
 
+Spacing, thickness and orientation of enhanced objects come from their shared functional groups.
 `path` is `archive.zip!/member` for a member of an archive; `size` is then the member's, `archive_size` and the times are the archive's. Dates and times are as
 DICOM writes them (YYYYMMDD, HHMMSS.F). Several values of a text are joined by a backslash.
 """
@@ -153,7 +154,7 @@ DIRECTORY_CLASS = "1.2.840.10008.1.3.10"
 NATIVE = frozenset(map(str, (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)))
 DEFLATED = str(DeflatedExplicitVRLittleEndian)
 
-_HEAD = 8  # columns before the keywords
+_HEAD = 8  # columns before those of the keywords
 _KEYS = keys_of(["SOPClassUID", *(keyword for keyword, _, _ in _COLUMNS)])
 _CONVERT = [convert for _, _, convert in _COLUMNS]
 _KINDS = [{_text: str, _whole: int, float: float}.get(convert) for convert in _CONVERT]  # values of this type need no conversion
@@ -163,8 +164,14 @@ _SEQUENCES = keys_of(
         "CurrentRequestedProcedureEvidenceSequence",
         "ReferencedFrameOfReferenceSequence",
         "RadiopharmaceuticalInformationSequence",
+        "SharedFunctionalGroupsSequence",
     ]
 )
+_SHARED = {
+    "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness", "SpacingBetweenSlices"),
+    "PlaneOrientationSequence": ("ImageOrientationPatient",),
+}
+"""What enhanced (multi-frame) objects say in their shared functional groups and classic ones at the top (PS3.3 C.7.6.16)."""
 _WIDTH = len(SCHEMA)
 
 Row = list[Any]
@@ -191,6 +198,7 @@ def header_row(path: str, header: Header, size: int, mtime_ns: int, archive_size
     row = [path, size, _seconds(mtime_ns), mtime_ns, archive_size, None, sop_class, header.syntax or None, *values]
     if not header.has_any(_SEQUENCES):
         return [*row, None, None, None]
+    _fill_from_shared_groups(row, header)
     studies, series = _references(header)
     return [*row, _radiopharmaceutical(header), studies or None, series or None]
 
@@ -228,6 +236,17 @@ def _radiopharmaceutical(header: Header) -> str | None:
             if name:
                 return _text(name)
     return None
+
+
+def _fill_from_shared_groups(row: Row, header: Header) -> None:
+    for shared in _items(header, "SharedFunctionalGroupsSequence")[:1]:
+        for sequence, keywords in _SHARED.items():
+            for group in _items(shared, sequence)[:1]:
+                for keyword in keywords:
+                    place = SCHEMA.names.index(snake_case(keyword))
+                    value = _tolerant(group, keyword)
+                    if row[place] is None and value is not None and value != "":
+                        row[place] = _converted(_CONVERT[place - _HEAD], value)
 
 
 def _references(header: Header) -> tuple[list[str], list[str]]:

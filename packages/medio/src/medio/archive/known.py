@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from medio.archive.columns import DIRECTORY_CLASS, SCHEMA
-from medio.archive.members import MARK
+from medio.archive.members import MEMBER_PATTERN
 from medio.errors import CorruptFileError
 
 Integers = npt.NDArray[np.int64]
@@ -34,9 +34,7 @@ class KnownRows:
         firm = pc.and_(firm, pc.fill_null(pc.not_equal(self.table["sop_class_uid"], DIRECTORY_CLASS), True))
         rows = np.flatnonzero(firm.to_numpy())
         member = pc.is_valid(self.table["archive_size"])
-        files = pc.if_else(
-            member, pc.replace_substring_regex(self.table["path"], f"^(.*?\\.[A-Za-z0-9]+){MARK}.*$", "\\1"), self.table["path"]
-        )
+        files = pc.if_else(member, pc.replace_substring_regex(self.table["path"], MEMBER_PATTERN, "\\1"), self.table["path"])
         encoded = files.combine_chunks().take(rows).dictionary_encode()
         codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
         self._files: pa.Array = encoded.dictionary

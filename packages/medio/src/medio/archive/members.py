@@ -1,6 +1,7 @@
 """Files inside zip and tar archives: listed, and opened one by one."""
 
 import lzma
+import re
 import tarfile
 import zipfile
 import zlib
@@ -17,6 +18,9 @@ MARK = "!/"
 MAX_RATIO = 300
 """How many times its packed size a member (of a tar: the archive) may grow beyond `FREE_BYTES`; headers of real images stay far below."""
 FREE_BYTES = 1 << 30
+
+MEMBER_PATTERN = r"(?is)^(.*?\.(?:zip|tar|tgz|tbz2|txz|tar\.(?:gz|bz2|xz)))!/(.*)$"
+"""Matches the path of a member: the archive, and the name in it."""
 
 _ZIP = (".zip",)
 _TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
@@ -58,13 +62,8 @@ def is_archive(name: str) -> bool:
 
 def split_member(path: Path | str) -> tuple[str, str] | None:
     """Split `archive.zip!/member` into the archive and the member; None for any other path."""
-    text = str(path)
-    at = text.find(MARK)
-    while at >= 0:
-        if is_archive(text[:at]):
-            return text[:at], text[at + len(MARK) :]
-        at = text.find(MARK, at + 1)
-    return None
+    found = re.match(MEMBER_PATTERN, str(path))
+    return None if found is None else (found[1], found[2])
 
 
 @contextmanager

@@ -11,13 +11,14 @@ from medio.archive.members import MARK, is_archive, members
 from medio.dicom.header import Header, read_header
 from medio.dicom.instances import SENSELESS, instance_of
 from medio.dicom.pixels import missing_pixels
-from medio.errors import MedioError
+from medio.errors import MedioError, MissingFileError
 
 _PIXEL_DATA = 0x7FE00010
 _PIXEL_COLUMNS = [
     SCHEMA.names.index(name)
     for name in ("rows", "columns", "number_of_frames", "samples_per_pixel", "bits_allocated", "bits_stored", "photometric_interpretation")
 ]
+_CUT = "ends inside its header; the file is truncated, fetch it again or exclude it"
 _MAX_REFERENCES = 1_000_000
 
 
@@ -61,7 +62,9 @@ def _rows(source: str | BinaryIO, path: str, size: int, mtime_ns: int, archive_s
     try:
         header = read_header(source, name=path)
         row = header_row(path, header, size, mtime_ns, archive_size)
-        row[5] = _lacking(path, header, row, size) or None
+        row[5] = _lacking(path, header, row, size) or (_CUT if header.truncated else None)
+    except MissingFileError as error:
+        return [error_row(path, error.reason, size=size)]  # no time of change: the next scan tries again
     except MedioError as error:
         reason = error.reason
         return [error_row(path, "not DICOM" if reason.startswith("not a DICOM file") else reason, **known)]
