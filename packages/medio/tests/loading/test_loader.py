@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from medio.errors import SampleError
 from medio.loading.loader import PinnedAhead, make_loader
@@ -38,8 +40,32 @@ def test_batches_do_not_depend_on_transport_workers_or_resume(root: Path, same: 
     same(batches(root, 2, transform=enrich, transport=transport, workers=workers, start=3), whole[3:])
 
 
-def test_a_spawned_worker_gives_the_same(root: Path, same: Any) -> None:
-    same(batches(root, 3, workers=1, start_method="spawn"), batches(root, 3))
+@given(st.integers(0, 4), st.sampled_from([1, 2]), st.integers(0, 30), st.sampled_from(["plain", "weights", "buckets", "apart"]))
+@settings(max_examples=25)
+def test_the_run_does_not_depend_on_workers_ranks_or_resume(root: Path, workers: int, world: int, start: int, kind: str) -> None:
+    dataset = ShardDataset(root, crop=Crop((6, 6, 6)))
+    extra: dict[str, Any] = {
+        "weights": {"weights": [1, 2, 3, 0, 1]},
+        "buckets": {"buckets": [0, 1, 0, 1, 1]},
+        "apart": {"one_per_patient": True},
+    }.get(kind, {})
+    whole = Sampler(dataset, 4, 2, **extra)
+    expected = [draw.key for n in range(start, start + 3) for draw in whole.batch_at(n)]
+    seen = []
+    for rank in range(world):
+        sampler = Sampler(dataset, 4 // world, 2, rank=rank, world_size=world, **extra)
+        with make_loader(dataset, sampler, workers=workers, transport="threads", start=start) as loader:
+            seen.append([batch["key"] for batch in itertools.islice(loader, 3)])
+    assert [key for step in zip(*seen, strict=True) for keys in step for key in keys] == expected
+
+
+@pytest.mark.slow
+def test_a_spawned_worker_gives_the_same_stand_ins_too(root: Path, same: Any) -> None:
+    with pytest.warns(UserWarning, match="s3 cannot be read"):
+        plain, spawned = (
+            batches(root, 3, transform=fail_on_s3, on_error="skip", **extra) for extra in ({}, {"workers": 1, "start_method": "spawn"})
+        )
+    same(spawned, plain)
 
 
 @pytest.mark.parametrize("transport", ["ring", "threads", "queue"])
@@ -93,6 +119,20 @@ def test_a_kept_batch_never_changes_and_a_dropped_ones_memory_is_used_again(root
         # Two workers, two batches ahead each, one in hand and one kept: the ring of 12 kept batches is far larger.
         assert len(places) < 8
         assert loader.stats.ring_bytes < grown / 1.5
+
+
+@pytest.mark.parametrize("transport", ["ring", "threads"])
+def test_the_ring_shrinks_when_kept_batches_are_let_go(root: Path, transport: str) -> None:
+    dataset = ShardDataset(root, crop=Crop((40, 40, 40)))
+    with make_loader(dataset, Sampler(dataset, 2, 3), workers=1, transport=transport) as loader:
+        iterator = iter(loader)
+        kept = list(itertools.islice(iterator, 20))
+        grown = loader.stats.ring_bytes
+        del kept
+        for _ in range(3):
+            next(iterator)
+        assert loader.stats.ring_bytes < grown / 3
+        assert next(iterator)["key"] == [d.key for d in loader.sampler.batch_at(23)]
 
 
 def test_collected_labels_keep_no_images(root: Path) -> None:

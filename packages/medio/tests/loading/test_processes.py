@@ -198,7 +198,8 @@ def test_ctrl_c_ends_the_parent_and_its_workers_without_a_word_from_them(tmp_pat
 
 @pytest.mark.slow
 def test_a_script_that_ends_in_mid_iteration_leaves_quietly(tmp_path: Path) -> None:
-    with run(tmp_path, "fork", "pass") as process:
+    then = "threads, _ = begin(Boxes(), transport='threads'); next(threads)"
+    with run(tmp_path, "fork", then) as process:
         pids = [int(pid) for pid in process.stdout.readline().split()]
         _, errors = process.communicate(timeout=30)
     assert (process.returncode, errors) == (0, "")

@@ -1,5 +1,6 @@
 """From samples to batches of tensors; needs the extra `medio[torch]`."""
 
+import os
 import sys
 import warnings
 import weakref
@@ -45,7 +46,7 @@ def make_loader(
 
     Transports:
         ring: processes that write into shared memory and send messages of some hundred bytes. The memory has no name: nothing can be left behind, and the
-            size of /dev/shm does not matter. Linux.
+            size of /dev/shm does not matter. Linux (and other POSIX systems, through a temporary file).
         threads: threads of this process, into a ring as well; for readers that free the GIL. The dataset is read from several threads at once.
         queue: torch's `DataLoader`, each tensor through its queue and /dev/shm.
         auto: the ring where there is one, else the queue.
@@ -82,6 +83,8 @@ def make_loader(
             raise ValueError(f"{name} must be one of {', '.join(get_args(known))}, got {value!r}")
     if transport == "auto":
         transport = "ring" if sys.platform == "linux" else "queue"
+    if transport == "ring" and os.name != "posix":
+        raise ValueError("the ring passes open files between processes, which this system cannot; use transport='threads' or 'queue'")
     first = sampler.position if start is None else start
     maker = Maker(dataset, sampler, collate, ragged, on_error)
 
