@@ -185,7 +185,8 @@ class Identifiers:
                 length = match.end() - match.start()
                 if kind == "name" and length < shortest_name and not _is_ideographic(match.group()):
                     continue
-                if kind == "name" and length == 2 and not text[start:end][:1].isupper():
+                # A name of two letters is a name where it is written as one, and not the head of a word such as LI-RADS.
+                if kind == "name" and length == 2 and (not text[start:end][:1].isupper() or text[end : end + 1] == "-"):
                     continue
                 found.append((start, end, kind))
         return sorted(found)

@@ -73,7 +73,7 @@ _RULES: tuple[tuple[str, str, int], ...] = (
     ("place", r"(?<![^\W_])(?i:zip|postal|plz)(?i:\ ?code)?\s*:?\s*([A-Z0-9]{3,5}(?:[ -][A-Z0-9]{3,4})?)(?!\w)", 1),
     (
         "place",
-        rf"(?<![^\W_])(?:(?:St\.|{_NAME}|&|of)\ ){{1,5}}{_HOSPITAL}(?:\ (?:of|at|and)\ (?:the\ )?{_NAME}(?:\ {_NAME})?)?(?![^\W_])",
+        rf"(?<![^\W_])(?!(?:From|At|In|To|The|By|With|Transferred)\b)(?:(?:St\.|{_NAME}|&|of)\ ){{1,5}}{_HOSPITAL}(?:\ (?:of|at|and)\ (?:the\ )?{_NAME}(?:\ {_NAME})?)?(?![^\W_])",
         0,
     ),
     (

@@ -80,7 +80,7 @@ def _month_name(match: re.Match[str], new: date) -> str:
     word = match["month"]
     long = _LONG.get(word.lower())
     _, names = long or _SHORT[word.lower()]
-    name = names[new.month - 1] if long and len(word) > 3 else names[new.month - 1][:3]
+    name = names[new.month - 1] if long else names[new.month - 1][:3]  # "May" counts as written out
     name = name.upper() if word.isupper() else name.lower() if word.islower() else name
     return name + match["dot"]
 
@@ -161,7 +161,7 @@ DATE_RULES: tuple[tuple[re.Pattern[str], Rewrite], ...] = (
         # A day without a year cannot be moved.
         re.compile(
             r"(?<![^\W_])(?P<lead>(?:on|dated|since|from|of|am|vom)\s)(?:(?:0?[1-9]|1[0-2])/(?:0?[1-9]|[12]\d|3[01])"
-            rf"|(?:{_NAMES})\.?\s\d{{1,2}}(?:st|nd|rd|th)?|\d{{1,2}}\.\d{{1,2}}\.)(?![\w/]|\.\d)",
+            rf"|(?:{_NAMES})\.?\s\d{{1,2}}(?:st|nd|rd|th)?|\d{{1,2}}\.\d{{1,2}}\.)(?![\w/]|\.\d|,?\s(?:19|20)\d\d)",
             re.IGNORECASE,
         ),
         _gone,
