@@ -198,7 +198,7 @@ def items(buffer: bytes, start: int, length: int, encoding: Encoding) -> "list[t
     Raises:
         UnexplainedError: bytes that are no item.
     """
-    found = []
+    found: list[tuple[int, int, Encoding]] = []
     position, end = start, len(buffer) if length == UNDEFINED else min(start + length, len(buffer))
     try:
         while position < end:

@@ -1,15 +1,18 @@
 """What the walk over a header cannot explain, as pydicom reads it."""
 
 from dataclasses import dataclass
+from io import BytesIO
 from struct import error
 from typing import Any
 
 from pydicom import Dataset, dcmread
 from pydicom.errors import BytesLengthException
+from pydicom.filereader import read_dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from medio.dicom.elements import PIXEL_KEYS, Element, Encoding, element_at, encoding_of
 from medio.dicom.sources import Clamped, Source
+from medio.dicom.values import Charset
 from medio.errors import CorruptFileError, MedioError
 
 _NUMERIC = frozenset({"DS", "IS", "US", "SS", "UL", "SL", "UV", "SV", "FL", "FD", "AT"})
@@ -41,6 +44,31 @@ def pydicom_dataset(source: Source) -> Dataset:
         CorruptFileError: pydicom cannot parse it either.
     """
     return _read(source)[0]
+
+
+def pydicom_item(name: str, raw: bytes, encoding: Encoding, charset: Charset) -> Dataset:
+    """Read the bytes of an item of a sequence with pydicom.
+
+    Args:
+        name: what errors call the file.
+        raw: its elements.
+        encoding: of them.
+        charset: where the item does not say another.
+
+    Raises:
+        CorruptFileError: pydicom cannot parse it.
+    """
+    try:
+        return read_dataset(
+            BytesIO(raw),
+            encoding.implicit,
+            not encoding.big_endian,
+            bytelength=len(raw),
+            parent_encoding=list(charset.encodings),
+            at_top_level=False,
+        )
+    except Exception as problem:  # pydicom raises whatever a broken element makes it raise
+        raise CorruptFileError(name, f"an item of a sequence cannot be parsed ({problem}); fetch the file again or exclude it") from problem
 
 
 def reread(source: Source, reason: str) -> Reread:
@@ -100,7 +128,7 @@ def _plain(vr: str, value: Any, tag: int) -> Any:
 def _read(source: Source) -> tuple[Dataset, int]:
     file = Clamped(source)
     try:
-        return dcmread(file, stop_before_pixels=True, force=True), file.tell()  # type: ignore[arg-type]  # reads, seeks and tells
+        return dcmread(file, stop_before_pixels=True, force=True), file.tell()
     except MedioError:
         raise
     except MemoryError as problem:

@@ -6,7 +6,7 @@ Source: DICOM PS3.10 section 7, PS3.5 sections 7, A.5.
 from dataclasses import dataclass, field
 from struct import error
 
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from medio.dicom.elements import (
     PIXEL_KEYS,
@@ -27,7 +27,9 @@ _FIRST, _BLOCK, _FAR = 1 << 14, 1 << 16, 1 << 16  # bytes: the first read, later
 _META = encoding_of(False)
 _SYNTAX, _ROWS = 0x00100002, 0x00100028
 _META_HEAD = b"\2\0\0\0UL\4\0"  # (0002,0000) UL, four bytes: the length of the group
-_DEFLATED, _BIG, _IMPLICIT = map(str, (DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian))
+_DEFLATED, _BIG, _EXPLICIT, _IMPLICIT = map(
+    str, (DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian)
+)
 
 
 @dataclass(slots=True)
@@ -65,6 +67,11 @@ class Located:
     end: int = 0
     truncated: bool = False
     deflated: bool = field(default=False)
+
+    @property
+    def syntax(self) -> str:
+        """Transfer syntax UID; where the file does not say, the uncompressed one that its bytes show."""
+        return self.named_syntax or (_IMPLICIT if self.assumed.implicit else _BIG if self.assumed.big_endian else _EXPLICIT)
 
 
 def is_dicom_start(start: bytes) -> bool:
