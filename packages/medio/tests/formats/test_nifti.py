@@ -245,5 +245,5 @@ def test_a_few_bytes_that_declare_a_huge_volume_take_no_memory(tmp_path: Path) -
     (tmp_path / "a.nii").write_bytes(raw)
     (tmp_path / "a.nii.gz").write_bytes(gzip.compress(raw))
     for name in ("a.nii", "a.nii.gz"):
-        with pytest.raises(CorruptFileError, match="54000000000000 bytes of voxels declared; too few bytes"):
+        with pytest.raises(CorruptFileError, match="54000000000000 bytes of voxels declared"):
             medio.read(tmp_path / name)

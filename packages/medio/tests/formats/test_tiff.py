@@ -110,6 +110,21 @@ def test_what_is_no_tiff_or_missing_says_so(tmp_path: Path) -> None:
         medio.read(tmp_path / "b.tif", spacing=(1, 1))
 
 
+@pytest.mark.parametrize("big", [False, True])
+def test_a_ring_of_pages_ends(tmp_path: Path, big: bool) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, GREY, bigtiff=big)
+    with tifffile.TiffFile(path) as file:
+        page = file.pages.first
+        start, count = page.offset, len(page.tags)
+    data = bytearray(path.read_bytes())
+    last = start + (8 + 20 * count if big else 2 + 12 * count)
+    data[last : last + 4] = start.to_bytes(4, "little")
+    path.write_bytes(data)
+    with pytest.raises(CorruptFileError, match="page 1 is followed by an earlier one"):
+        medio.read(path, spacing=(1, 1))
+
+
 def test_a_volume_would_lose_its_place_in_a_tiff(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match=r"one plane.*write \.nii\.gz"):
         medio.write(Image(np.zeros((2, 2, 2), np.uint8), np.eye(4)[[2, 1, 0, 3]], (1, 1, 1)), tmp_path / "a.tif")

@@ -4,7 +4,6 @@ Source: NIfTI-1.1 header, sections on orientation (methods 2 and 3), scaling and
 """
 
 import math
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy.typing as npt
 
 from medio.atomic import replacing
 from medio.errors import CorruptFileError, GeometryError, MissingFileError, UnsupportedError
-from medio.formats.voxels import DEFLATE_LIMIT, as_image, to_write
+from medio.formats.voxels import as_image, read_voxels, to_write
 from medio.image import Image
 
 _FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])  # RAS to LPS, its own inverse
@@ -125,32 +124,21 @@ def _check_agreement(header: Any, path: Path, affine: npt.NDArray[np.float64], l
 
 
 def _read_array(image: Any, path: Path) -> npt.NDArray[Any]:
-    slope, intercept = image.dataobj.slope, image.dataobj.inter
-    needed = math.prod(map(int, image.shape)) * image.get_data_dtype().itemsize
+    header, dtype = image.header, image.header.get_data_dtype()
+    shape = tuple(int(n) for n in header.get_data_shape())
+    if not shape or min(shape) < 1:
+        raise CorruptFileError(path, f"its sizes are {shape}, which no volume has; fetch it again or exclude it")
+    if not dtype.names and (dtype.kind not in "iuf" or dtype.itemsize > 8):
+        raise UnsupportedError(path, f"voxels of type {dtype} are not read; only integers and floats are")
+    slope, intercept = float(image.dataobj.slope), float(image.dataobj.inter)
     held = Path(image.file_map["image"].filename)
-    size = held.stat().st_size
-    # Before memory is taken: no compressed file holds more than this.
-    enough = needed <= size * (DEFLATE_LIMIT if held.name.lower().endswith(".gz") else 1)
-    try:
-        stored = np.asarray(image.dataobj.get_unscaled()) if enough else None
-        reason = "too few bytes"
-    except (OSError, EOFError, ValueError, zlib.error, MemoryError) as error:
-        stored, reason = None, _short(error)
-    if stored is None:
-        raise CorruptFileError(
-            path,
-            f"ends before its voxels do ({size} bytes on disk, {needed} bytes of voxels declared; {reason}); fetch it again or exclude it",
-        )
-    colours = stored.dtype.names
-    if colours:  # RGB and RGBA are records of one byte a colour
-        array = np.stack([stored[name] for name in colours])
-        return np.stack([_z_y_x(plane, path) for plane in array])
-    if stored.dtype.kind not in "iuf" or stored.dtype.itemsize > 8:
-        raise UnsupportedError(path, f"voxels of type {stored.dtype} are not read; only integers and floats are")
-    stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
-    if (slope, intercept) != (1, 0):
-        stored = _scale(stored, float(slope), float(intercept))
-    return _z_y_x(stored, path)
+    start, packed = int(image.dataobj.offset), held.name.lower().endswith(".gz")
+    where = {"encoding": "deflate", "skip": start} if packed else {"offset": start}
+    # Not through nibabel, which maps the file into memory: an image must outlive its file.
+    stored = read_voxels(held, dtype, math.prod(shape), **where).reshape(shape, order="F")
+    if dtype.names:  # RGB and RGBA are records of one byte a colour
+        return np.stack([_z_y_x(np.ascontiguousarray(stored[name].T).T, path) for name in dtype.names])
+    return _z_y_x(stored if (slope, intercept) == (1, 0) else _scale(stored, slope, intercept), path)
 
 
 def _scale(stored: npt.NDArray[Any], slope: float, intercept: float) -> npt.NDArray[Any]:

@@ -3,6 +3,7 @@
 Source: TIFF 6.0, sections 8 (baseline fields: PhotometricInterpretation, ResolutionUnit, Orientation) and 14 (differencing is left to tifffile).
 """
 
+import struct
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,6 +44,7 @@ def read_tiff(path: Path, spacing: tuple[float, ...] | Literal["tags"] | None) -
             "the resolution of a TIFF is not trusted; pass spacing=(row, column), (page, row, column) for several pages, or spacing='tags'",
         )
     try:
+        _check_chain(path)
         with tifffile.TiffFile(path) as file:
             pages, planes = _decode(file, path)
             first = file.pages.first
@@ -101,6 +103,37 @@ def write_tiff(image: Image, path: Path) -> None:
             resolutionunit="CENTIMETER",
             metadata=None,
         )
+
+
+def _check_chain(path: Path) -> None:
+    """Follow the pages from one to the next, as the header and each page say: tifffile goes round a ring of them for ever.
+
+    Raises:
+        CorruptFileError: no TIFF, a page that lies outside the file or that comes twice.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(16)
+        end = {b"II": "<", b"MM": ">"}.get(head[:2], "")
+        version = struct.unpack(f"{end}H", head[2:4])[0] if end and len(head) == 16 else 0
+        if version not in (42, 43):
+            raise CorruptFileError(path, "does not decode as TIFF (its first bytes are not those of one); fetch it again or exclude it")
+        # BigTIFF has offsets of 8 bytes and entries of 20, TIFF of 4 and 12.
+        offset_code, count_code, entry = ("Q", "Q", 20) if version == 43 else ("I", "H", 12)
+        at = struct.unpack_from(f"{end}{offset_code}", head, 8 if version == 43 else 4)[0]
+        seen = set()
+        while at:
+            seen.add(at)
+            file.seek(at)
+            field = file.read(struct.calcsize(count_code))
+            count = struct.unpack(f"{end}{count_code}", field)[0] if len(field) == struct.calcsize(count_code) else size
+            if at + count * entry > size:
+                raise CorruptFileError(path, f"its page {len(seen)} lies beyond its {size} bytes; the file is truncated, fetch it again")
+            file.seek(at + len(field) + count * entry)
+            field = file.read(struct.calcsize(offset_code))
+            at = struct.unpack(f"{end}{offset_code}", field)[0] if len(field) == struct.calcsize(offset_code) else 0
+            if at in seen:
+                raise CorruptFileError(path, f"its page {len(seen)} is followed by an earlier one; fetch it again or exclude it")
 
 
 def _decode(file: tifffile.TiffFile, path: Path) -> tuple[int, list[npt.NDArray[Any]]]:

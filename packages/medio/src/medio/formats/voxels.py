@@ -45,7 +45,7 @@ def read_voxels(path: Path, dtype: np.dtype[Any], count: int, *, encoding: str =
         with path.open("rb") as file:
             size = path.stat().st_size
             begin = max(0, size - needed) if offset < 0 else offset
-            _check_size(path, size - begin, needed + skip, encoding)
+            _check_size(path, size - begin, needed, encoding)
             file.seek(begin)
             values = _text(file, dtype, count) if encoding == "text" else _binary(file, dtype, count, encoding, skip)
     except FileNotFoundError as error:
@@ -55,7 +55,7 @@ def read_voxels(path: Path, dtype: np.dtype[Any], count: int, *, encoding: str =
     if len(values) < count:
         raise CorruptFileError(
             path,
-            f"ends before its voxels do ({len(values) * dtype.itemsize} of {needed} bytes declared); fetch it again or exclude it",
+            f"ends before its voxels do ({len(values) * dtype.itemsize} bytes decoded, {needed} bytes of voxels declared); fetch it again or exclude it",
         )
     return values.astype(dtype.newbyteorder("="), copy=False)
 
