@@ -4,6 +4,7 @@ from medio.archive.members import open_member
 from medio.archive.scan import scan
 from medio.archive.series import Series, series
 from medio.archive.studies import Study, histories, prior_of, studies
+from medio.body import crop_to_body
 from medio.deidentification.dataset import deidentify
 from medio.deidentification.files import DeidentifyReport, deidentify_files
 from medio.deidentification.identifiers import Identifiers
@@ -104,6 +105,7 @@ __all__ = [
     "build_shards",
     "collate",
     "crop",
+    "crop_to_body",
     "deidentify",
     "deidentify_files",
     "histories",
