@@ -17,19 +17,21 @@ from medio.archive.columns import KEYWORDS, SCHEMA, snake_case
 
 WriteCT = Callable[..., list[Path]]
 AFFINE = np.array([[0, 0, 0.7, -100.0], [0, 0.8, 0, -50], [2.5, 0, 0, 30], [0, 0, 0, 1]])
-SHARED = {
+GROUPS = {
     **dict.fromkeys(("pixel_spacing", "slice_thickness", "spacing_between_slices"), "PixelMeasuresSequence"),
     "image_orientation_patient": "PlaneOrientationSequence",
 }
 
 
 def by_pydicom(dataset: Dataset, name: str) -> Any:
-    """A column's value, by pydicom; enhanced objects say some of it in their shared functional groups."""
+    """A column's value, by pydicom; enhanced objects say some of it in their functional groups."""
     value = dataset.get(KEYWORDS[name])
-    shared = dataset.get("SharedFunctionalGroupsSequence")
-    if value is None and shared and name in SHARED:
-        group = shared[0].get(SHARED[name])
-        value = group[0].get(KEYWORDS[name]) if group else None
+    if value is None and name in GROUPS:
+        shared, frames = dataset.get("SharedFunctionalGroupsSequence", []), dataset.get("PerFrameFunctionalGroupsSequence", [])
+        said = [item.get(GROUPS[name]) for item in shared[:1]]
+        said = said if any(said) else [item.get(GROUPS[name]) for item in [*frames[:1], *frames[-1:]]]
+        values = [group[0].get(KEYWORDS[name]) for group in said if group]
+        value = values[0] if values and values[0] == values[-1] else None
     if value is None or value == "":
         return None
     kind, several = SCHEMA.field(name).type, hasattr(value, "append")
@@ -73,9 +75,24 @@ def test_a_value_that_makes_no_sense_is_null_and_hides_no_other(write_ct: WriteC
 def test_an_enhanced_object_has_its_spacing_in_the_index(shared_data: Path) -> None:
     rows = medio.scan(shared_data / "dicom_multivendor").to_pylist()
     enhanced = [row for row in rows if (row["number_of_frames"] or 0) > 1]
-    said = [row for row in enhanced if row["pixel_spacing"] is not None]
-    assert len(enhanced) > len(said) > 0  # the others say it frame by frame
-    assert all(row["slice_thickness"] is not None for row in said)
+    assert enhanced
+    assert all(row["pixel_spacing"] is not None and row["slice_thickness"] is not None for row in enhanced if row["modality"] == "MR")
+
+
+def test_what_frames_disagree_on_is_not_in_the_index(write_ct: WriteCT, tmp_path: Path) -> None:
+    def frame(thickness: str) -> Dataset:
+        item, measures = Dataset(), Dataset()
+        measures.PixelSpacing, measures.SliceThickness = ["0.5", "0.5"], thickness
+        item.PixelMeasuresSequence = [measures]
+        return item
+
+    frames = [frame("1"), frame("2")]
+    (path,) = write_ct(tmp_path, np.zeros((1, 4, 5), np.uint16), AFFINE, PerFrameFunctionalGroupsSequence=frames)
+    dataset = dcmread(path)
+    del dataset.PixelSpacing, dataset.SliceThickness
+    dataset.save_as(path)
+    row = medio.scan(tmp_path).to_pylist()[0]
+    assert (row["pixel_spacing"], row["slice_thickness"]) == ([0.5, 0.5], None)
 
 
 def test_a_report_that_ends_early_is_an_error_row(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The header walk on odd and damaged files."""
 
+import os
 import struct
 import time
 import tracemalloc
@@ -150,6 +151,17 @@ def test_a_long_private_element_is_not_read() -> None:
     assert data[header.pixel_offset :] == bytes(32)
     assert Counted.taken < 300_000
     assert header.private("VENDOR", 0x0029, 0x10) == bytes(49_999_999) + b"!"
+
+
+def test_a_value_read_late_leaves_no_file_open(tmp_path: Path) -> None:
+    path = tmp_path / "big.dcm"
+    path.write_bytes(
+        plain(element("PatientID", b"LO", b"P1") + b"\x42\0\x11\0OB\0\0" + struct.pack("<I", 200_000) + bytes(200_000) + PIXELS)
+    )
+    header = read_header(path)
+    before = set(os.listdir("/proc/self/fd"))
+    assert header.EncapsulatedDocument == bytes(200_000)
+    assert set(os.listdir("/proc/self/fd")) == before
 
 
 def test_what_is_no_dicom_is_an_error_that_says_so(tmp_path: Path) -> None:

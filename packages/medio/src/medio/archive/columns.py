@@ -144,7 +144,7 @@ SCHEMA = pa.schema(
 )
 """Columns of `scan`: snake_case DICOM keywords, null where the file does not say.
 
-Spacing, thickness and orientation of enhanced objects come from their shared functional groups.
+Spacing, thickness and orientation of enhanced objects come from their functional groups: the shared ones, else those of the frames where the first and the last agree.
 `path` is `archive.zip!/member` for a member of an archive; `size` is then the member's, `archive_size` and the times are the archive's. Dates and times are as
 DICOM writes them (YYYYMMDD, HHMMSS.F). Several values of a text are joined by a backslash.
 """
@@ -165,13 +165,14 @@ _SEQUENCES = keys_of(
         "ReferencedFrameOfReferenceSequence",
         "RadiopharmaceuticalInformationSequence",
         "SharedFunctionalGroupsSequence",
+        "PerFrameFunctionalGroupsSequence",
     ]
 )
-_SHARED = {
+_GROUPS = {
     "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness", "SpacingBetweenSlices"),
     "PlaneOrientationSequence": ("ImageOrientationPatient",),
 }
-"""What enhanced (multi-frame) objects say in their shared functional groups and classic ones at the top (PS3.3 C.7.6.16)."""
+"""What enhanced (multi-frame) objects say in their functional groups and classic ones at the top (PS3.3 C.7.6.16)."""
 _WIDTH = len(SCHEMA)
 
 Row = list[Any]
@@ -198,7 +199,7 @@ def header_row(path: str, header: Header, size: int, mtime_ns: int, archive_size
     row = [path, size, _seconds(mtime_ns), mtime_ns, archive_size, None, sop_class, header.syntax or None, *values]
     if not header.has_any(_SEQUENCES):
         return [*row, None, None, None]
-    _fill_from_shared_groups(row, header)
+    _fill_from_groups(row, header)
     studies, series = _references(header)
     return [*row, _radiopharmaceutical(header), studies or None, series or None]
 
@@ -238,15 +239,19 @@ def _radiopharmaceutical(header: Header) -> str | None:
     return None
 
 
-def _fill_from_shared_groups(row: Row, header: Header) -> None:
-    for shared in _items(header, "SharedFunctionalGroupsSequence")[:1]:
-        for sequence, keywords in _SHARED.items():
-            for group in _items(shared, sequence)[:1]:
-                for keyword in keywords:
-                    place = SCHEMA.names.index(snake_case(keyword))
-                    value = _tolerant(group, keyword)
-                    if row[place] is None and value is not None and value != "":
-                        row[place] = _converted(_CONVERT[place - _HEAD], value)
+def _fill_from_groups(row: Row, header: Header) -> None:
+    shared = _items(header, "SharedFunctionalGroupsSequence")[:1]
+    frames: list[Header] | None = None
+    for sequence, keywords in _GROUPS.items():
+        groups = [group for item in shared for group in _items(item, sequence)[:1]]
+        if not groups:
+            frames = _items(header, "PerFrameFunctionalGroupsSequence") if frames is None else frames
+            groups = [group for item in (*frames[:1], *frames[-1:]) for group in _items(item, sequence)[:1]]
+        for keyword in keywords:
+            place = SCHEMA.names.index(snake_case(keyword))
+            values = [_tolerant(group, keyword) for group in groups]
+            if row[place] is None and values and values[0] not in (None, "") and values[0] == values[-1]:
+                row[place] = _converted(_CONVERT[place - _HEAD], values[0])
 
 
 def _references(header: Header) -> tuple[list[str], list[str]]:

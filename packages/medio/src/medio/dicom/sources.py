@@ -63,15 +63,17 @@ class PathSource:
 
     def read_at(self, position: int, count: int) -> bytes:
         """Read; see `Source`."""
-        if self._handle is None:
-            self._handle = self._open()
-        count = min(count, max((self.size or 0) - position, 0))  # os.read allocates what it is asked for
+        count = min(count, max((self.size or 0) - position, 0))  # a read allocates what it asks for
+        handle = self._open() if self._handle is None else self._handle
         try:
-            data = _pread(self._handle, count, position)
-            while len(data) < count and (more := _pread(self._handle, count - len(data), position + len(data))):
+            data = _pread(handle, count, position)
+            while len(data) < count and (more := _pread(handle, count - len(data), position + len(data))):
                 data += more
         except OSError as error:
             raise MissingFileError(self.name, f"cannot be read ({error.strerror})") from error
+        finally:
+            if self._handle is None:
+                os.close(handle)  # opened for this one late value
         return data
 
     def close(self) -> None:
