@@ -13,8 +13,7 @@ from pydicom import Dataset, dcmread
 
 from medio.atomic import replacing
 from medio.derived.codes import Code, check_code, concept
-from medio.derived.source import Equipment, Source, UidMaker, maker, making, new_uid, open_source, patient_and_study
-from medio.dicom.instances import sound
+from medio.derived.source import Equipment, Source, UidMaker, maker, making, new_uid, open_source, parsing, patient_and_study
 from medio.errors import GeometryError, UnsupportedError
 
 OF_INTEREST: Code = ("113000", "DCM", "Of Interest")
@@ -98,7 +97,7 @@ def write_capture(
         made.SourceImageSequence = [_reference(header) for header in opened.headers]
     with replacing(path) as partial:
         made.save_as(partial)
-        with sound(partial):
+        with parsing(partial):
             back = np.frombuffer(dcmread(partial).PixelData, array.dtype.newbyteorder("<"))[: array.size].reshape(array.shape)
         if not np.array_equal(back, array):
             raise GeometryError(path, "the picture does not come back as it was given; nothing was written")
@@ -172,7 +171,7 @@ def write_key_images(
 
 
 def _check_note(partial: Path, opened: Source, path: Path) -> None:
-    with sound(partial):
+    with parsing(partial):
         items = dcmread(partial).ContentSequence
         named = {str(item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID) for item in items if "ReferencedSOPSequence" in item}
     if named != set(opened.uids):

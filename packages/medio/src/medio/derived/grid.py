@@ -21,6 +21,8 @@ _IDENTITY = {
 }
 _ALIGNED = 0.1
 """Share of a voxel that a pixel may lie beside its place in a grid."""
+_MOST_SLICES = 2000
+"""Slices that a grid may span, or twenty a frame: a damaged position must not claim all memory."""
 
 
 class Grid(NamedTuple):
@@ -89,6 +91,8 @@ def grid_of(frames: Sequence[Frame], path: Path) -> Grid:
     step = _step(first, end - start, depth, normal, path)
     length = float(np.linalg.norm(step))
     slices = np.rint((positions - start) @ step / length**2)
+    if slices.max() >= max(_MOST_SLICES, 20 * len(frames)):
+        raise GeometryError(path, f"its {len(frames)} frames lie {slices.max():.0f} slices apart; read them on the frames of their source")
     off = np.linalg.norm(positions - start - slices[:, None] * step, axis=1).max()
     sideways = float(np.linalg.norm(step - (step @ normal) * normal))
     if off > POSITION_TOLERANCE * min(1.0, length) or sideways > SHEAR_TOLERANCE * length:

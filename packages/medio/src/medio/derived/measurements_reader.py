@@ -13,8 +13,8 @@ from pydicom import Dataset
 from medio.derived.codes import Code, read_code
 from medio.derived.grid import check_patient, identity_of
 from medio.derived.measurement import Geometry, ImageReference, Measurement, Region, Region3D, SegmentReference
-from medio.derived.source import dataset_of
-from medio.dicom.instances import open_instance, sound
+from medio.derived.source import dataset_of, parsing
+from medio.dicom.instances import open_instance
 from medio.errors import CorruptFileError, GeometryError, UnsupportedError
 from medio.image import Image
 
@@ -50,16 +50,17 @@ def read_measurements(path: Path, *, like: Image | None = None) -> tuple[Measure
     path = Path(path)
     instance = open_instance(path)
     root = dataset_of(instance)
-    if root.get("ValueType") != "CONTAINER" or "ContentSequence" not in root:
-        raise UnsupportedError(path, f"not a structured report (modality {root.get('Modality') or 'not said'}); pass a DICOM SR")
-    with sound(path):
+    with parsing(path):
+        if root.get("ValueType") != "CONTAINER" or "ContentSequence" not in root:
+            raise UnsupportedError(path, f"not a structured report (modality {root.get('Modality') or 'not said'}); pass a DICOM SR")
         groups = list(_containers(root, _GROUP))
         if not groups:
             title = _name(root)[2] if root.get("ConceptNameCodeSequence") else "no title"
             raise UnsupportedError(path, f"holds no measurement group (its title is {title!r}); only reports of TID 1500 are read")
         found = tuple(measurement for group in groups for measurement in _Group(path, root, group).measurements())
     if like is not None:
-        check_patient(like, identity_of(root), path)
+        with parsing(path):
+            check_patient(like, identity_of(root), path)
         there = str(like.meta.get("frame_of_reference_uid") or "")
         for measurement in found:
             for drawn in measurement.geometry:

@@ -25,12 +25,13 @@ from medio.derived.source import (
     making,
     new_uid,
     open_source,
+    parsing,
     pixel_centre,
     placed_frames,
     set_dimension_uid,
     slices_of,
 )
-from medio.dicom.instances import Instance, open_instance, sound
+from medio.dicom.instances import Instance, open_instance
 from medio.dicom.pixels import frames as decode_frames
 from medio.dicom.stack import POSITION_TOLERANCE, Frame, frames_of
 from medio.errors import CorruptFileError, GeometryError, UnsupportedError
@@ -157,7 +158,7 @@ def read_parametric_map(path: Path, *, like: Image | None = None, label: str | N
     path = Path(path)
     found = _decode(path, label)
     identity = identity_of(found.header)
-    with sound(path):
+    with parsing(path):
         unit = read_code(found.mapping.MeasurementUnitsCodeSequence[0])
         definitions = [
             item
@@ -219,7 +220,7 @@ def _stored(values: npt.NDArray[Any], stored: str) -> tuple[npt.NDArray[Any], fl
 def _decode(path: Path, label: str | None) -> _Map:
     instance = open_instance(path)
     header = dataset_of(instance)
-    with sound(path):
+    with parsing(path):
         if header.get("SOPClassUID") != "1.2.840.10008.5.1.4.1.1.30":
             raise UnsupportedError(path, "not a DICOM parametric map; read images with medio.read")
         frames = tuple(frames_of(instance))
@@ -229,9 +230,9 @@ def _decode(path: Path, label: str | None) -> _Map:
         groups = list(header.PerFrameFunctionalGroupsSequence)
         mappings = [_mapping(path, [group, *shared], label) for group in groups]
         planes = tuple(_real(plane, mapping) for plane, mapping in zip(_pixels(instance, header, path), mappings, strict=True))
-    units = {read_code(mapping.MeasurementUnitsCodeSequence[0])[:2] for mapping in mappings}
-    if len(units) > 1:
-        raise UnsupportedError(path, f"its frames have different units ({', '.join(sorted(unit[0] for unit in units))}); split it")
+        units = {read_code(mapping.MeasurementUnitsCodeSequence[0])[:2] for mapping in mappings}
+        if len(units) > 1:
+            raise UnsupportedError(path, f"its frames have different units ({', '.join(sorted(unit[0] for unit in units))}); split it")
     return _Map(header, frames, planes, mappings[0])
 
 

@@ -15,8 +15,8 @@ from pydicom.dataelem import RawDataElement
 
 from medio.derived.grid import check_like, identity_of
 from medio.derived.polygons import fill_polygons
-from medio.derived.source import dataset_of
-from medio.dicom.instances import open_instance, sound
+from medio.derived.source import dataset_of, parsing
+from medio.dicom.instances import open_instance
 from medio.errors import CorruptFileError, GeometryError, UnsupportedError
 from medio.geometry import world_to_index
 from medio.image import Image
@@ -81,10 +81,10 @@ def read_rtstruct(path: Path, *, like: Image, names: Sequence[str] | None = None
     """
     path = Path(path)
     header = dataset_of(open_instance(path))
-    if header.get("SOPClassUID") != RTSTRUCT:
-        raise UnsupportedError(path, f"not an RTSTRUCT (modality {header.get('Modality') or 'not said'}); use the reader of that kind")
-    identity = identity_of(header) | {"frame_of_reference_uid": ""}  # each structure names its own
-    with sound(path):
+    with parsing(path):
+        if header.get("SOPClassUID") != RTSTRUCT:
+            raise UnsupportedError(path, f"not an RTSTRUCT (modality {header.get('Modality') or 'not said'}); use the reader of that kind")
+        identity = identity_of(header) | {"frame_of_reference_uid": ""}  # each structure names its own
         structures = _structures(header)
         contours = {
             int(item.ReferencedROINumber): list(item.get("ContourSequence") or []) for item in header.get("ROIContourSequence") or []

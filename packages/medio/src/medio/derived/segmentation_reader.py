@@ -15,13 +15,15 @@ from pydicom import Dataset
 from medio.derived.grid import Grid, Place, check_like, check_patient, grid_of, identity_of, place_in, upright
 from medio.derived.segment import Segment, read_segment
 from medio.derived.segmentation_frames import Layer, layers_of, tile_places
-from medio.derived.source import dataset_of, open_source, pixel_centre, placed_frames
-from medio.dicom.instances import open_instance, sound
+from medio.derived.source import dataset_of, open_source, parsing, pixel_centre, placed_frames
+from medio.dicom.instances import open_instance
 from medio.dicom.stack import POSITION_TOLERANCE, Frame, frames_of
 from medio.errors import CorruptFileError, GeometryError, UnsupportedError
 from medio.image import Image
 
 Overlap = Literal["error", "stack"]
+_LARGEST_PLANE = 2**31
+"""Pixels of a slide, over all segments, that are laid out at once."""
 KINDS = ("BINARY", "FRACTIONAL", "LABELMAP")
 
 
@@ -129,25 +131,8 @@ def read_segmentation(path: Path, *, like: Image | None = None, segments: Sequen
     if overlap not in ("error", "stack"):
         raise ValueError(f"overlap must be 'error' or 'stack', got {overlap!r}")
     found = decode(path, segments)
-    meta: dict[str, Any] = {
-        "path": str(path),
-        "modality": "SEG",
-        **found.identity,
-        "segments": found.segments,
-        "segmentation_type": found.kind,
-        "fractional_type": str(found.header.get("SegmentationFractionalType") or ""),
-    }
-    if not found.frames:
-        return _read_flat(found, like, overlap, meta)
-    if like is not None:
-        affine = check_like(like, found.identity, path)
-        shape = like.spatial_shape
-        array = found.lay(shape, lambda layer: place_in(found.frames[layer.index], affine, shape, path), overlap)
-        return Image(array, affine.copy(), like.spacing, "", meta)
-    kept = [found.frames[layer.index] for layer in found.layers] or list(found.frames)
-    grid: Grid = grid_of(kept, path)
-    array = found.lay(grid.shape, lambda layer: place_in(found.frames[layer.index], grid.affine, grid.shape, path), overlap)
-    return Image(array, grid.affine, grid.spacing, "", meta)
+    with parsing(path):
+        return _place(found, like, overlap)
 
 
 def read_segmentation_frames(
@@ -214,9 +199,9 @@ def decode(path: Path, segments: Sequence[int] | None) -> Segmentation:
     """
     instance = open_instance(path)
     header = dataset_of(instance)
-    if not header.get("SegmentSequence") or "SegmentationType" not in header:
-        raise UnsupportedError(path, "not a DICOM SEG; read images with medio.read")
-    with sound(path):
+    with parsing(path):
+        if not header.get("SegmentSequence") or "SegmentationType" not in header:
+            raise UnsupportedError(path, "not a DICOM SEG; read images with medio.read")
         kind = str(header.SegmentationType)
         if kind not in KINDS:
             raise UnsupportedError(path, f"a {kind} segmentation is not read; {', '.join(KINDS)} are")
@@ -235,6 +220,29 @@ def decode(path: Path, segments: Sequence[int] | None) -> Segmentation:
     return Segmentation(path, header, kind, chosen, frames, layers)
 
 
+def _place(found: Segmentation, like: Image | None, overlap: Overlap) -> Image:
+    path = found.path
+    meta: dict[str, Any] = {
+        "path": str(path),
+        "modality": "SEG",
+        **found.identity,
+        "segments": found.segments,
+        "segmentation_type": found.kind,
+        "fractional_type": str(found.header.get("SegmentationFractionalType") or ""),
+    }
+    if not found.frames:
+        return _read_flat(found, like, overlap, meta)
+    if like is not None:
+        affine = check_like(like, found.identity, path)
+        shape = like.spatial_shape
+        array = found.lay(shape, lambda layer: place_in(found.frames[layer.index], affine, shape, path), overlap)
+        return Image(array, affine.copy(), like.spacing, "", meta)
+    kept = [found.frames[layer.index] for layer in found.layers] or list(found.frames)
+    grid: Grid = grid_of(kept, path)
+    array = found.lay(grid.shape, lambda layer: place_in(found.frames[layer.index], grid.affine, grid.shape, path), overlap)
+    return Image(array, grid.affine, grid.spacing, "", meta)
+
+
 def _is_placed(header: Dataset) -> bool:
     groups = [*(header.get("SharedFunctionalGroupsSequence") or [])[:1], *(header.get("PerFrameFunctionalGroupsSequence") or [])[:1]]
     return any("PlanePositionSequence" in group for group in groups)
@@ -245,6 +253,11 @@ def _read_flat(found: Segmentation, like: Image | None, overlap: Overlap, meta: 
     header = found.header
     places = tile_places(header, found.path)
     shape = tuple(int(header.get(f"TotalPixelMatrix{side}") or header.get(side)) for side in ("Rows", "Columns"))
+    if shape[0] * shape[1] * max(1, len(found.segments)) > _LARGEST_PLANE:
+        raise UnsupportedError(
+            found.path,
+            f"covers {shape[0]}x{shape[1]} pixels in {len(found.segments)} segments; read fewer with segments=, or a coarser level",
+        )
     array = found.lay((1, *shape), lambda layer: places[layer.index], overlap)[..., 0, :, :]
     if like is not None:
         check_patient(like, found.identity, found.path)

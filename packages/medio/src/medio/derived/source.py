@@ -116,9 +116,25 @@ def keyed_uids(key: str) -> UidMaker:
     return make
 
 
+@contextmanager
+def parsing(path: Path) -> Iterator[None]:
+    """Turn what broken content raises, whenever it is first looked at, into one error that names the file.
+
+    Raises:
+        CorruptFileError: in place of the parser's error.
+    """
+    try:
+        with sound(path):
+            yield
+    except (OSError, EOFError, RecursionError, MemoryError) as error:
+        # pydicom parses sequences on first use: an item that ends early shows then, as an OSError.
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CorruptFileError(path, f"its content does not parse ({reason}); fetch it again or exclude it") from error
+
+
 def dataset_of(instance: Instance) -> Dataset:
     """Give the elements before the pixels as a pydicom dataset of the caller's own."""
-    with sound(instance.path):
+    with parsing(instance.path):
         return dcmread(instance.path, stop_before_pixels=True, force=True)
 
 
@@ -184,7 +200,7 @@ def placed_frames(source: Source, path: Path, kind: str) -> list[Frame]:
             )
     frames: list[Frame] = []
     for instance in instances:
-        with sound(instance.path):
+        with parsing(instance.path):
             frames += frames_of(instance)
     frames_of_reference = sorted({str(header.FrameOfReferenceUID) for header in source.headers})
     if len(frames_of_reference) > 1:
