@@ -110,10 +110,10 @@ class _Deidentifier:
 
     def _element(self, element: DataElement, parent: Dataset, place: str) -> DataElement | None:
         keyword, demand = str(element.keyword), DEMANDS.get(int(element.tag))
-        if not keyword:
-            return self._drop(place, "unknown")
         if 0x6000 <= element.tag.group < 0x6020:
             return self._overlay(element, parent, place)
+        if not keyword:
+            return self._drop(place, "unknown")
         if element.VR == "UI":
             return self._uid(element, place)
         options = demand.options if demand else ""
@@ -279,7 +279,7 @@ class _Deidentifier:
     def _overlay(self, element: DataElement, parent: Dataset, place: str) -> DataElement | None:
         from medio.deidentification.graphics import DATA, clean_overlay, is_layout
 
-        keyword = str(element.keyword)
+        keyword = "Overlay"  # the dictionary has no keyword for groups that repeat
         if not self.policy.clean_graphics or (element.tag.group, DATA) not in parent:
             return self._drop(place, keyword)
         if is_layout(element):
@@ -296,6 +296,8 @@ class _Deidentifier:
         """Remove kept text in which a name, number or place of the original stands after all."""
         for element in list(dataset):
             place = f"{path}({element.tag.group:04X},{element.tag.element:04X})"
+            if element.tag.is_private_creator:
+                continue  # one of a list
             if element.VR == "SQ":
                 for number, item in enumerate(element.value):
                     self._search_leftovers(item, f"{place}[{number}].")

@@ -68,5 +68,5 @@ def clear_unused_bits(source: Dataset, result: Dataset, name: str) -> bool:
     syntax = getattr(source, "file_meta", {}).get("TransferSyntaxUID")
     values = np.frombuffer(pixels, f"{'>' if syntax == ExplicitVRBigEndian else '<'}u{allocated // 8}")
     mask = ((1 << stored) - 1) << (high + 1 - stored)
-    result.PixelData = (values & values.dtype.type(mask)).tobytes()
+    result.PixelData = (values & values.dtype.type(mask)).astype(values.dtype).tobytes()
     return True

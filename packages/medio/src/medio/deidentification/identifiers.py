@@ -83,6 +83,11 @@ _PLACES = frozenset(
         "CurrentPatientLocation",
     }
 )
+_VENDORS = frozenset(
+    {"philips", "siemens", "ge", "general electric", "toshiba", "canon", "hitachi", "fuji", "fujifilm", "agfa", "uih", "hologic", "samsung"}
+)
+"""What test scanners give as their institution: no place."""
+
 _PHONES = frozenset(
     {
         "PatientTelephoneNumbers",
@@ -251,7 +256,7 @@ def _of_element(element: DataElement, policy: Policy | None) -> Iterator[tuple[s
     elif keyword in _PHONES:
         yield from (("phones", text) for text in texts if len(text) >= 5)
     elif keyword in _PLACES:
-        yield from (("places", text) for text in texts if len(text) >= 4)
+        yield from (("places", text) for text in texts if len(text) >= 4 and fold(text)[0] not in _VENDORS)
     elif keyword in _NUMBERS or (demand is not None and keyword.endswith(_NUMBER_ENDINGS) and vr in ("LO", "SH", "UT", "UC")):
         for text in texts:
             if len(text) >= 4 and (keyword in _NUMBERS or re.search(r"\d{3}", text)):

@@ -160,6 +160,8 @@ class _Search:
     def _attributes(self, dataset: Dataset, path: str) -> Iterator[Leak]:
         for element in dataset:
             place = f"{path}({element.tag.group:04X},{element.tag.element:04X})"
+            if element.tag.is_private_creator and self.policy.keep_safe_private:
+                continue
             if element.VR == "SQ":
                 for number, item in enumerate(element.value):
                     yield from self._attributes(item, f"{place}[{number}].")
