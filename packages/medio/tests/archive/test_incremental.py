@@ -103,6 +103,29 @@ def test_a_file_that_could_not_be_read_is_tried_again(write_ct: WriteCT, tmp_pat
     assert medio.scan(tmp_path, previous=first)["error"].to_pylist() == [None]
 
 
+def test_rows_that_an_index_and_the_parts_of_a_killed_scan_share_come_once(write_ct: WriteCT, tmp_path: Path, read: list[str]) -> None:
+    root, out = tmp_path / "archive", tmp_path / "index.parquet"
+    write_ct(root, np.zeros((5, 4, 5), np.uint16), AFFINE)
+    table = medio.scan(root)
+    parts = tmp_path / ".index.parquet.parts"
+    parts.mkdir()
+    for number in range(2):
+        pq.write_table(table, parts / f"{number}-000000.parquet")
+    read.clear()
+    assert medio.scan(root, previous=table, out=out).equals(table)
+    assert read == []
+
+
+def test_a_fault_of_ours_is_a_row_and_ends_no_scan(write_ct: WriteCT, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_ct(tmp_path, np.zeros((2, 4, 5), np.uint16), AFFINE)
+
+    def fail(path: str, status: os.stat_result) -> list[list[object]]:
+        raise ZeroDivisionError("a fault")
+
+    monkeypatch.setattr(scan, "file_rows", fail)
+    assert medio.scan(tmp_path)["error"].to_pylist() == ["could not be indexed (ZeroDivisionError: a fault); please report the file"] * 2
+
+
 def test_an_index_on_disk_is_made_then_kept_up(write_ct: WriteCT, tmp_path: Path, read: list[str]) -> None:
     write_ct(tmp_path / "archive", np.zeros((3, 4, 5), np.uint16), AFFINE)
     index = tmp_path / "index.parquet"

@@ -93,6 +93,29 @@ def test_a_tar_that_ends_early_gives_the_rows_before_and_an_error(tmp_path: Path
     assert any(e is not None and e.startswith("the archive cannot be read further") for e in errors)
 
 
+@pytest.mark.parametrize("kind", ["zip", "tar.gz", "tar.xz"])
+def test_damage_anywhere_in_an_archive_ends_no_scan(tmp_path: Path, slices: list[Path], kind: str) -> None:
+    archive = packed(tmp_path, kind, slices)
+    whole = archive.read_bytes()
+    for place in range(0, len(whole), max(1, len(whole) // 60)):
+        archive.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        errors = [e for e in medio.scan(archive.parent)["error"].to_pylist() if e is not None]
+        assert not [e for e in errors if "please report" in e]
+
+
+def test_a_member_whose_checksum_is_wrong_is_an_error_row(tmp_path: Path, slices: list[Path]) -> None:
+    (tmp_path / "packed").mkdir()
+    archive = tmp_path / "packed" / "stored.zip"
+    with zipfile.ZipFile(archive, "w") as container:
+        for file in slices:
+            container.write(file, file.name)
+    data = archive.read_bytes()
+    archive.write_bytes(data.replace(b"thorax", b"thorac", 1))
+    errors = medio.scan(archive.parent)["error"].to_pylist()
+    assert errors.count(None) == 2
+    assert any(e is not None and "Bad CRC-32" in e for e in errors)
+
+
 def test_what_unpacks_to_far_more_than_it_is_becomes_an_error_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(members, "FREE_BYTES", 1 << 20)
     (tmp_path / "bombs").mkdir()

@@ -28,6 +28,7 @@ class KnownRows:
 
     def __init__(self, tables: Iterable[pa.Table]) -> None:
         usable = [table for table in tables if table.schema.equals(SCHEMA) and len(table)]
+        self._ends = np.cumsum([len(table) for table in usable])  # where each table ends in the joined one
         self.table = pa.concat_tables(usable).combine_chunks() if usable else SCHEMA.empty_table()
         sizes = pc.coalesce(self.table["archive_size"], self.table["size"])
         firm = pc.and_(pc.is_valid(self.table["mtime_ns"]), pc.is_valid(sizes))
@@ -70,8 +71,8 @@ class KnownRows:
     def rows(self, place: int) -> Integers:
         """Return which rows of `table` a known file has: the ones of the newest scan that had it."""
         rows = self._rows[self._starts[place] : self._starts[place + 1]]
-        times = self.table["mtime_ns"].take(rows).to_numpy()
-        kept: Integers = rows[times == self._times[place]]
+        origin = np.searchsorted(self._ends, rows, side="right")
+        kept: Integers = rows[origin == origin[-1]]
         return kept
 
 

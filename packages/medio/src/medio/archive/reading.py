@@ -62,17 +62,21 @@ def _rows(source: str | BinaryIO, path: str, size: int, mtime_ns: int, archive_s
     try:
         header = read_header(source, name=path)
         row = header_row(path, header, size, mtime_ns, archive_size)
-        row[5] = _lacking(path, header, row, size) or (_CUT if header.truncated else None)
     except MissingFileError as error:
         return [error_row(path, error.reason, size=size)]  # no time of change: the next scan tries again
     except MedioError as error:
         reason = error.reason
         return [error_row(path, "not DICOM" if reason.startswith("not a DICOM file") else reason, **known)]
+    missing: list[Row] = []
+    try:
+        row[5] = _lacking(path, header, row, size) or (_CUT if header.truncated else None)
+        if row[6] == DIRECTORY_CLASS and archive_size is None:
+            missing = list(_missing_references(path, header))
+    except MedioError as error:
+        row[5] = error.reason
     except SENSELESS as error:
         row[5] = f"its header does not make sense ({_first_line(error)}); fetch it again or exclude it"
-    if row[6] == DIRECTORY_CLASS and archive_size is None:
-        return [row, *_missing_references(path, header)]
-    return [row]
+    return [row, *missing]
 
 
 def _lacking(path: str, header: Header, row: Row, size: int) -> str:

@@ -155,7 +155,12 @@ def _read(job: _Job) -> _Done:
         ):
             counts.append(-1)
             continue
-        found = file_rows(path, status)
+        try:
+            found = file_rows(path, status)
+        except Exception as error:  # noqa: BLE001  # a fault of ours must not end a scan of millions; the row tells it
+            found = [
+                error_row(path, f"could not be indexed ({type(error).__name__}: {error}); please report the file", size=status.st_size)
+            ]
         rows += found
         counts.append(len(found))
     return _Done(as_batch(rows), counts)

@@ -116,7 +116,7 @@ class FileSource:
             data = self.file.read(min(count, _BLOCK))
             while len(data) < count and (more := self.file.read(min(count - len(data), max(_BLOCK, len(data))))):
                 data += more
-        except (OSError, EOFError, ValueError, zlib.error) as error:  # a closed file, a broken archive
+        except Exception as error:  # a closed file, a broken archive: each kind raises errors of its own
             raise CorruptFileError(self.name, f"cannot be read ({error}); fetch it again or exclude it") from error
         return data
 
