@@ -245,3 +245,40 @@ def test_an_image_knows_its_directions_and_places() -> None:
     assert image.index(image.world((1, 2, 3))) == pytest.approx((1, 2, 3))
     with pytest.raises(medio.GeometryError, match="a film has no place in the patient"):
         Image(np.zeros((2, 2)), None, (1, 1)).world((0, 0))
+
+
+@settings(max_examples=15)
+@given(new=SPACINGS, order=st.permutations([1, 2, 3]))
+def test_labels_are_those_of_the_largest_linear_share(new: tuple, order: list) -> None:
+    rng = np.random.default_rng(3)
+    mask = np.zeros((10, 24, 26), np.uint8)
+    for label in order:
+        start = rng.integers(0, 12, 3) // (2, 1, 1)
+        mask[tuple(slice(a, a + n) for a, n in zip(start, (4, 10, 12), strict=True))] = label
+    image = _image(mask)
+    out = medio.resample_labels(image, spacing=new)
+    shares = np.stack([_scipy(mask == label, image, out, 1) for label in range(4)])
+    # the first of the largest: background, then the smaller label
+    assert np.array_equal(out.array, (shares >= shares.max(axis=0) - 1e-5).argmax(axis=0))
+    assert set(np.unique(out.array)) <= set(np.unique(mask))
+    assert np.array_equal(out.affine, medio.resample(image, spacing=new).affine)
+    assert np.array_equal(medio.resample_labels(image, like=image).array, mask)
+
+
+def test_a_ball_keeps_its_surface_better_by_shares_than_by_the_nearest_voxel() -> None:
+    def ball(spacing: tuple, shape: tuple) -> Image:
+        image = _image(np.zeros(shape, np.uint8), spacing)
+        world = image.world(np.moveaxis(np.indices(shape), 0, -1))
+        return replace(image, array=(np.linalg.norm(world - (-100 + 20, -50 + 20, 30 + 20), axis=-1) < 15).astype(np.uint8))
+
+    coarse, truth = ball((4.0, 4.0, 4.0), (11, 11, 11)), ball((1.0, 1.0, 1.0), (41, 41, 41))
+    wrong = {
+        "shares": (medio.resample_labels(coarse, like=truth).array != truth.array).sum(),
+        "nearest": (medio.resample(coarse, like=truth, order=0).array != truth.array).sum(),
+    }
+    assert wrong["shares"] < 0.8 * wrong["nearest"]
+
+
+def test_fractions_are_no_labels() -> None:
+    with pytest.raises(medio.UnsupportedError, match="labels are whole numbers, not float32"):
+        medio.resample_labels(_image(np.zeros((2, 3, 4), np.float32)), spacing=(1, 1, 1))

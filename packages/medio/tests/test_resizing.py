@@ -62,3 +62,18 @@ def test_a_volume_keeps_its_place_in_the_patient():
 def test_a_shape_that_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="2 positive sizes"):
         resize(film(np.zeros((4, 4))), (2, 2, 2))
+
+
+def test_a_mask_takes_the_nearest_pixel_and_makes_no_label():
+    mask = np.zeros((30, 40), dtype=np.uint8)
+    mask[5:20, 8:30] = 7
+    small = resize(film(mask), (15, 20), order=0)
+    assert set(np.unique(small.array)) == {0, 7}
+    # new centres at old 0.5, 2.5, …; half way counts upwards, so pixel 2i + 1 is taken
+    assert np.array_equal(small.array, mask[1::2, 1::2])
+
+
+def test_threads_change_nothing():
+    affine = np.array([[0, 0, 2.0, -10], [0, 3.0, 0, 5], [4.0, 0, 0, 7], [0, 0, 0, 1]])
+    image = Image(np.random.default_rng(0).integers(0, 4000, (40, 30, 20)).astype(np.int16), affine, (4.0, 3.0, 2.0))
+    assert np.array_equal(resize(image, (17, 33, 11)).array, resize(image, (17, 33, 11), threads=3).array)

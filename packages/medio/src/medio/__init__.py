@@ -37,7 +37,7 @@ from medio.errors import (
     SampleError,
     UnsupportedError,
 )
-from medio.geometry import Box, axis_letters, crop, index_to_world, pad, paste_back, reorient, resample, world_to_index
+from medio.geometry import Box, axis_letters, crop, index_to_world, pad, paste_back, reorient, resample, resample_labels, world_to_index
 from medio.image import Image
 from medio.keyed import SampleKey, key_digest, keyed_generator
 from medio.loading.balance import balance, shape_buckets
@@ -129,6 +129,7 @@ __all__ = [
     "read_series",
     "reorient",
     "resample",
+    "resample_labels",
     "resize",
     "scan",
     "scrub_text",
