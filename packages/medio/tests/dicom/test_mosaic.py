@@ -176,3 +176,20 @@ def test_a_united_imaging_grid_places_each_slice_by_itself(write_series: WriteSe
     assert np.array_equal(image.array, volume[::-1])
     assert image.affine[:3, 3] == pytest.approx([1, 2, 14])
     assert image.spacing == (4, 0.8, 0.7)
+
+
+def test_an_emptied_csa_header_does_not_keep_plain_slices_from_being_read(write_series: WriteSeries, tmp_path: Path) -> None:
+    pixels = np.arange(4, dtype=np.uint16).reshape(2, 2)
+    write_series(tmp_path / "mr", [(pixels, (0, 0, 2 * z), {CSA: ("OB", bytes(64)), "Manufacturer": "SIEMENS"}) for z in range(2)])
+    image = medio.read(tmp_path / "mr")
+    assert np.array_equal(image.array, np.stack([pixels, pixels]))
+    assert image.meta["b_value"] is None
+
+
+def test_the_csa_header_says_diffusion_where_nothing_else_does(write_series: WriteSeries, tmp_path: Path) -> None:
+    data = _csa({"EchoLinePosition": [], "B_value": ["1000"], "DiffusionGradientDirection": ["0.6", "0.0", "-0.8"]}, new=True)
+    write_series(
+        tmp_path / "mr", [(np.zeros((2, 2), np.uint16), (0, 0, 2 * z), {CSA: ("OB", data), "Manufacturer": "SIEMENS"}) for z in range(2)]
+    )
+    meta = medio.read(tmp_path / "mr").meta
+    assert (meta["b_value"], meta["gradient"]) == (1000, pytest.approx((0.6, 0, -0.8)))

@@ -402,3 +402,23 @@ def test_the_one_volume_of_a_series_may_be_named(write_series: WriteSeries, tmp_
     assert np.array_equal(medio.read(tmp_path / "mr", volume="volume").array, _volume(0))
     with pytest.raises(UnsupportedError, match="holds one volume, none of the name 'b0'; leave volume= out"):
         medio.read(tmp_path / "mr", volume="b0")
+
+
+def test_two_acquisitions_that_overlap_are_not_mixed(write_series: WriteSeries, tmp_path: Path) -> None:
+    # the first covers z = 0 to 12.5, the second 7.5 to 20: three positions are in both
+    slabs = [(_volume(n, 6)[z], (0, 0, 7.5 * n + 2.5 * z), {"AcquisitionNumber": n + 1}) for n in range(2) for z in range(6)]
+    write_series(tmp_path / "slabs", slabs)
+    found = medio.read_series(tmp_path / "slabs")
+    assert list(found) == ["acquisition 1", "acquisition 2"]
+    for number, image in enumerate(found.values()):
+        assert np.array_equal(image.array, _volume(number, 6))
+        assert image.affine[2, 3] == 7.5 * number
+
+
+def test_overlapping_slices_that_only_their_numbers_tell_apart_are_refused(write_series: WriteSeries, tmp_path: Path) -> None:
+    slabs = [(_volume(n, 6)[z], (0, 0, 7.5 * n + 2.5 * z), {}) for n in range(2) for z in range(6)]
+    write_series(tmp_path / "slabs", slabs)
+    with pytest.raises(
+        GeometryError, match=r"12 slices at 9 positions, e\.g\. 003\.dcm and 006\.dcm at the same one with different pixels"
+    ):
+        medio.read_series(tmp_path / "slabs")

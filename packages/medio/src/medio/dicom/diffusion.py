@@ -12,6 +12,7 @@ import numpy.typing as npt
 from medio.dicom.frame import Frame, numbers_in, private
 from medio.dicom.instances import Instance
 from medio.dicom.mosaic import siemens_values
+from medio.errors import CorruptFileError
 
 Diffusion = tuple[float | None, tuple[float, float, float] | None]
 
@@ -62,7 +63,10 @@ def _siemens(frame: Frame) -> tuple[float | None, Sequence[float]]:
         b_value = numbers_in(private(group, "SIEMENS MR HEADER", 0x0019, 0x0C), "t")
         if b_value:
             return b_value[0], numbers_in(private(group, "SIEMENS MR HEADER", 0x0019, 0x0E))
-    said = siemens_values(frame.instance)
+    try:
+        said = siemens_values(frame.instance)
+    except CorruptFileError:
+        return None, ()  # emptied by a de-identifier, mostly: it says nothing of diffusion, and the image does not need it
     b_value = numbers_in(said.get("B_value"))
     return (b_value[0], numbers_in(said.get("DiffusionGradientDirection"))) if b_value else (None, ())
 

@@ -151,15 +151,14 @@ def _refuse(instance: Instance) -> None:
 def _check_one_series(instances: Sequence[Instance], name: Path) -> None:
     series: dict[str, list[str]] = {}
     for instance in instances:
-        if instance.offset is None:
-            kind = UID(instance.sop_class_uid).name
-            raise CorruptFileError(
-                instance.path, f"{kind} that ends before its PixelData; the file is truncated, fetch it again or exclude it"
-            )
         with sound(instance.path):
-            series.setdefault(str(instance.header.get("SeriesInstanceUID") or ""), []).append(
-                str(instance.header.get("SeriesDescription") or "")
-            )
+            if instance.offset is None:
+                kind = UID(instance.sop_class_uid).name
+                raise CorruptFileError(
+                    instance.path, f"{kind} that ends before its PixelData; the file is truncated, fetch it again or exclude it"
+                )
+            uid, description = (str(instance.header.get(keyword) or "") for keyword in ("SeriesInstanceUID", "SeriesDescription"))
+        series.setdefault(uid, []).append(description)
     if len(series) > 1:
         kinds = ", ".join(f"{descriptions[0] or uid} ({len(descriptions)})" for uid, descriptions in list(series.items())[:4])
         raise UnsupportedError(

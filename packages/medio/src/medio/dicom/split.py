@@ -6,6 +6,7 @@ Nothing is told apart that need not be: only where slices lie at the same positi
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def split_volumes(frames: Sequence[Frame], name: Path | str, *, pixels: bool = T
     made: list[tuple[dict[str, Any], list[Frame]]] = []
     for plane, group in zip(_plane_names(groups), groups, strict=True):
         lead = {"plane": plane} if len(groups) > 1 else {}
-        resolved = _resolve(group, name, findings, pixels=pixels) if _crowded(group) else _slabs(group)
+        resolved = _resolve(group, name, findings, pixels=pixels) if _crowded(group) else _slabs({}, group)
         made += [({**lead, **labels}, part) for labels, part in resolved]
     ordered = _in_order(made)
     names = name_parts([labels for labels, _ in ordered])
@@ -126,6 +127,7 @@ def _resolve(frames: Sequence[Frame], name: Path | str, findings: list[str], *, 
         parts = [made for labels, part in parts for made in _partition(labels, part, key, value, complete=False)]
     for key, value in TIMES.items():
         parts = [made for labels, part in parts for made in _partition(labels, part, key, value, complete=True)]
+    parts = [made for labels, part in parts for made in (_slabs(labels, part) if _crowded(part) else [(labels, part)])]
     parts = [made for labels, part in parts for made in _rank(labels, part)]
     done = []
     for labels, part in parts:
@@ -185,21 +187,26 @@ def _rank(labels: dict[str, Any], frames: list[Frame]) -> list[tuple[dict[str, A
         for numbers in at.values():
             for rank, number in enumerate(sorted(numbers, key=lambda n: values[n])):
                 made[rank].append(frames[number])
-        return [({**labels, key: rank + 1}, part) for rank, part in sorted(made.items())]
+        # Where positions are not all equally full, the last time point may have been aborted; anything else would be a mixture.
+        known = {id(frame): said for frame, said in zip(frames, values, strict=True)}
+        spans = [[known[id(frame)] for frame in made[rank]] for rank in sorted(made)]
+        if len(counts) == 1 or all(max(earlier) < min(later) for earlier, later in pairwise(spans)):
+            return [({**labels, key: rank + 1}, part) for rank, part in sorted(made.items())]
     return [(labels, frames)]
 
 
-def _slabs(frames: list[Frame]) -> list[tuple[dict[str, Any], list[Frame]]]:
-    """Split an uneven stack where its stacks or acquisitions are each even."""
-    plain: list[tuple[dict[str, Any], list[Frame]]] = [({}, frames)]
-    if len(frames) < 4 or not measure_grid(frames, "").uneven:
+def _slabs(labels: dict[str, Any], frames: list[Frame]) -> list[tuple[dict[str, Any], list[Frame]]]:
+    """Split slices that form no even stack where their stacks or acquisitions do: slabs apart, or overlapping ones."""
+    plain = [(labels, frames)]
+    if len(frames) < 4 or not (_crowded(frames) or measure_grid(frames, "").uneven):
         return plain
     for key, value in (("stack", value_readers()["stack"]), ("acquisition", TIMES["acquisition_number"])):
         made: dict[Hashable, list[Frame]] = defaultdict(list)
         for frame in frames:
             made[value(frame)].append(frame)
-        if len(made) > 1 and all(len(part) > 1 and not measure_grid(part, "").uneven for part in made.values()):
-            return [({key: said}, part) for said, part in made.items()]
+        even = all(len(part) > 1 and not _crowded(part) and not measure_grid(part, "").uneven for part in made.values())
+        if len(made) > 1 and even:
+            return [({**labels, key: said}, part) for said, part in made.items()]
     return plain
 
 

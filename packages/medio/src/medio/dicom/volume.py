@@ -20,7 +20,7 @@ from medio.dicom.luts import modality_table, voi_of
 from medio.dicom.options import ReadOptions
 from medio.dicom.padding import is_padding, padding_of
 from medio.dicom.pixels import read_frames_into
-from medio.dicom.planning import SeriesPlan, plan_series
+from medio.dicom.planning import ONLY_VOLUME, SeriesPlan, plan_series
 from medio.dicom.rescale import read_rescaled, rescale_slices
 from medio.dicom.split import Part
 from medio.dicom.suv import suv_of, units_of
@@ -49,7 +49,7 @@ def read_dicom(
     Returns:
         A volume (D, H, W), or (3, D, H, W) for colour, ordered along the normal with its affine, int16 where exact else float32, HU for CT, SUVbw for PET (`unit`);
         or a film (H, W) without affine, bright where dense (MONOCHROME1 is inverted). `meta["sop_instance_uids"]` lists the file behind each slice,
-        `meta["paths"]` likewise, `meta["findings"]` what was noticed.
+        `meta["paths"]` likewise (of a resampled stack: behind its own slices, in their order), `meta["findings"]` what was noticed.
 
     Raises:
         MissingFileError: nothing there.
@@ -198,7 +198,7 @@ def _meta(plan: SeriesPlan, part: Part, grid: Grid) -> dict[str, Any]:
     meta |= {"kind": kind_of(first), "b_value": b_value, "gradient": gradient}
     meta |= _times(plan, part)
     return meta | {
-        "volume": part.name,
+        "volume": part.name or ONLY_VOLUME,
         "path": str(plan.name),
         "skipped": plan.skipped,
         "findings": (*plan.findings, *part.findings),
