@@ -45,7 +45,8 @@ def main() -> int:
         assert index.slice(0, len(theirs)).equals(theirs), "the tables differ"
         assert index["error"].null_count == len(index), "a sound file is a row with an error"
         pq.write_table(index, Path(folder) / "index.parquet")
-    print(f"{len(paths)} files ({len(peer)} for pydicom), {len(SCHEMA)} columns, tables equal")
+    held = index.nbytes / len(index)
+    print(f"{len(paths)} files ({len(peer)} for pydicom), {len(SCHEMA)} columns, tables equal, {held:.0f} bytes a row")
     for name, (wall, cpu) in best.items():
         print(f"{name:24} {1 / wall:9.0f} files/s   wall {wall * 1e3:7.4f} ms   cpu of this process {cpu * 1e3:7.4f} ms a file")
     one, two, peers = best["medio, 1 process"], best["medio, 2 processes"], best["pydicom"]
