@@ -122,8 +122,9 @@ def _siemens(b: float, g: tuple | None) -> dict[Any, Any]:
 
 
 def _philips(b: float, g: tuple | None) -> dict[Any, Any]:
+    # Philips writes b = 0 into every series; in one that is echo planar it is the volume without weighting
     parts = {("Philips MR Imaging DD 001", 0x2005, 0xB0 + n): ("FL", v) for n, v in enumerate(g or (0, 0, 0))}
-    return {("Philips Imaging DD 001", 0x2001, 0x03): ("FL", b), ("Philips Imaging DD 001", 0x2001, 0x04): ("CS", "O"), **parts}
+    return {("Philips Imaging DD 001", 0x2001, 0x03): ("FL", b), "ScanningSequence": ["EP", "SE"], **parts}
 
 
 def _uih(b: float, g: tuple | None) -> dict[Any, Any]:
@@ -135,7 +136,13 @@ def _ge(b: float, g: tuple | None) -> dict[Any, Any]:
     # in an axial slice with phase encoding along columns GE's z runs against the normal; 1e9 is a flag
     x, y, z = g or (0, 0, 0)
     parts = {("GEMS_ACQU_01", 0x0019, 0xBB + n): ("DS", f"{v:.8f}") for n, v in enumerate((x, y, -z))}
-    return {("GEMS_PARM_01", 0x0043, 0x39): ("IS", [1000000000 + int(b), 8, 0, 0]), "InPlanePhaseEncodingDirection": "COL", **parts}
+    flagged = 1000000000 + int(b) if b else 0
+    return {
+        ("GEMS_PARM_01", 0x0043, 0x39): ("IS", [flagged, 8, 0, 0]),
+        "InPlanePhaseEncodingDirection": "COL",
+        "ScanningSequence": "EP",
+        **parts,
+    }
 
 
 @pytest.mark.parametrize("maker", [_standard, _siemens, _philips, _uih, _ge])
@@ -148,6 +155,20 @@ def test_every_maker_says_b_values_and_directions(write_series: WriteSeries, tmp
     for image, direction in zip(found.values(), directions, strict=True):
         # an axial slice: rows, columns and normal are the patient's axes
         assert image.meta["gradient"] == (None if direction is None else pytest.approx(direction, abs=1e-6))
+
+
+@pytest.mark.parametrize("maker", [_philips, _ge])
+def test_a_b_value_of_zero_outside_echo_planar_series_says_nothing(
+    write_series: WriteSeries, tmp_path: Path, maker: Callable[..., dict]
+) -> None:
+    write_series(tmp_path / "t1", _slices([{**maker(0, None), "ScanningSequence": "GR"}]))
+    assert medio.read(tmp_path / "t1").meta["b_value"] is None
+
+
+def test_a_trace_image_has_a_b_value_and_no_direction(write_series: WriteSeries, tmp_path: Path) -> None:
+    write_series(tmp_path / "trace", _slices([_ge(1000, (0.0, 0.0, 0.0))]))
+    meta = medio.read(tmp_path / "trace").meta
+    assert (meta["b_value"], meta["gradient"]) == (1000, None)
 
 
 def test_ge_directions_of_other_planes_are_not_guessed(write_series: WriteSeries, tmp_path: Path) -> None:

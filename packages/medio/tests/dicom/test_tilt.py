@@ -133,6 +133,8 @@ def test_an_unknown_choice_says_which_there_are(write_series: WriteSeries, tmp_p
     write_series(tmp_path / "ct", [(np.zeros((4, 4), np.int16), (0, 0, 2 * z), {}) for z in range(2)])
     with pytest.raises(ValueError, match="tilt must be one of 'refuse', 'resample', got 'fix'"):
         medio.read(tmp_path / "ct", tilt="fix")
+    with pytest.raises(ValueError, match="threads must be at least 1 or None, got 0"):
+        medio.read(tmp_path / "ct", threads=0)
 
 
 def test_a_real_tilted_ct_is_resampled_to_what_its_own_slices_say(shared_data: Path) -> None:

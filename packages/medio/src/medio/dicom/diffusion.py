@@ -76,8 +76,7 @@ def _philips(frame: Frame) -> tuple[float | None, Sequence[float]]:
         b_value = numbers_in(private(group, "Philips Imaging DD 001", 0x2001, 0x03), "f")
         if b_value and b_value[0] < 1e5:
             parts = [numbers_in(private(group, "Philips MR Imaging DD 001", 0x2005, element), "f") for element in (0xB0, 0xB1, 0xB2)]
-            # Written for every series: without a direction and without weighting it says nothing.
-            if b_value[0] > 0 or str(private(group, "Philips Imaging DD 001", 0x2001, 0x04) or "").strip() not in ("", "N"):
+            if b_value[0] > 0 or _is_echo_planar(frame):
                 return b_value[0], [part[0] for part in parts if part]
     return None, ()
 
@@ -96,7 +95,7 @@ def _ge(frame: Frame) -> tuple[float | None, Sequence[float]]:
     header = frame.instance.header
     b_value = numbers_in(private(header, "GEMS_PARM_01", 0x0043, 0x39), "t")
     parts = [numbers_in(private(header, "GEMS_ACQU_01", 0x0019, element), "t") for element in (0xBB, 0xBC, 0xBD)]
-    if not b_value or (b_value[0] == 0 and not any(part and part[0] for part in parts)):
+    if not b_value or (b_value[0] == 0 and not _is_echo_planar(frame)):
         return None, ()
     direction = [part[0] for part in parts if part]
     # Multiples of 1e9 are flags added to the nominal b-value; shells below it shorten the direction: b = nominal * length**2, in steps of 5.
@@ -105,12 +104,18 @@ def _ge(frame: Frame) -> tuple[float | None, Sequence[float]]:
     if 0.03 < length < 0.97:
         nominal = round(nominal * length**2 / 5) * 5.0
     elif length <= 0.03:
-        return (nominal if length == 0 and len(direction) < 3 else 0.0), ()
+        return nominal, ()
     axial = abs(np.cross(frame.orientation[:3], frame.orientation[3:])[2]) > 0.7
     along_columns = str(frame.find("InPlanePhaseEncodingDirection") or "").startswith("COL")
     if not (axial and along_columns):
         return nominal, ()
     return nominal, _from_image(frame, (direction[0], direction[1], -direction[2]))
+
+
+def _is_echo_planar(frame: Frame) -> bool:
+    """Whether a slice can be one without diffusion weighting of a diffusion series: some makers write b = 0 into every other series too."""
+    said = frame.find("ScanningSequence")
+    return "EP" in ([said] if isinstance(said, str) else said or []) or str(frame.find("EchoPlanarPulseSequence") or "") == "YES"
 
 
 def _from_image(frame: Frame, direction: Sequence[float]) -> Sequence[float]:
