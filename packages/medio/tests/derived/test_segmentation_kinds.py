@@ -56,6 +56,15 @@ def test_overlapping_segments_come_back_as_a_stack_and_not_as_labels(source: Pat
     assert dcmread(path).SegmentsOverlap == "YES"
 
 
+def test_pydicom_reads_the_same_voxels_frame_by_frame(source: Path, tmp_path: Path) -> None:
+    ds = dcmread(medio.write_segmentation(_overlapping(), source, [LUNG, NODULE], tmp_path / "seg.dcm", affine=AFFINE))
+    back = np.zeros_like(_overlapping())
+    for group, plane in zip(ds.PerFrameFunctionalGroupsSequence, ds.pixel_array, strict=True):
+        z = round((float(group.PlanePositionSequence[0].ImagePositionPatient[2]) - 30) / 2.5)
+        back[group.SegmentIdentificationSequence[0].ReferencedSegmentNumber - 1, z] = plane
+    assert np.array_equal(back, _overlapping())
+
+
 def test_tracking_sites_and_the_hand_that_drew_come_back(source: Path, tmp_path: Path) -> None:
     path = medio.write_segmentation(_overlapping(), source, [NODULE, LUNG], tmp_path / "seg.dcm", affine=AFFINE)
     assert medio.read_segmentation(path, overlap="stack").meta["segments"] == (LUNG, NODULE)
@@ -305,6 +314,13 @@ def test_equipment_series_and_patient_are_written_as_given(write_ct: WriteCT, tm
     assert medio.read_segmentation(path).meta["segments"] == (segment,)
     with pytest.raises(ValueError, match="texts of 1 to 64 characters"):
         medio.Equipment(manufacturer="a\\b")
+
+
+def test_paths_may_be_texts(source: Path, tmp_path: Path) -> None:
+    path = medio.write_segmentation(_overlapping()[0], str(source), [LUNG], str(tmp_path / "seg.dcm"), affine=AFFINE)
+    assert path == tmp_path / "seg.dcm"
+    files = [str(file) for file in source.iterdir()]
+    assert np.array_equal(medio.read_segmentation_frames(str(path), files), _overlapping()[0])
 
 
 def test_a_name_without_a_caret_is_not_printed(write_ct: WriteCT, tmp_path: Path) -> None:

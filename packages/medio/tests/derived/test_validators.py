@@ -52,6 +52,11 @@ def _fractional(source: list[Path], path: Path) -> Path:
     return medio.write_segmentation(_stack(), source, SEGMENTS, path, affine=AFFINE, kind="FRACTIONAL")
 
 
+def _label_map(source: list[Path], path: Path) -> Path:
+    labels = (_stack()[0] * (_stack()[1] == 0) + 2 * (_stack()[1] > 0)).astype(np.uint8)
+    return medio.write_segmentation(labels, source, SEGMENTS, path, affine=AFFINE, kind="LABELMAP")
+
+
 def _compressed(source: list[Path], path: Path) -> Path:
     return medio.write_segmentation(_stack(), source, SEGMENTS, path, affine=AFFINE, kind="FRACTIONAL", compressed=True)
 
@@ -114,7 +119,8 @@ def test_dciodvfy_finds_no_error(source: list[Path], tmp_path: Path, write: Call
     assert [line for line in lines if line.startswith("Error")] == []
 
 
-@pytest.mark.parametrize("write", WRITERS, ids=lambda write: write.__name__.strip("_"))
+# dciodvfy does not know the label map SOP class yet; dcmdump reads its elements all the same
+@pytest.mark.parametrize("write", [*WRITERS, _label_map], ids=lambda write: write.__name__.strip("_"))
 def test_dcmdump_reads_every_element(source: list[Path], tmp_path: Path, write: Callable[[list[Path], Path], Path]) -> None:
     code, lines = _run("dcmdump", str(write(source, tmp_path / "object.dcm")))
     assert code == 0

@@ -3,7 +3,6 @@
 Source: DICOM PS3.3 A.8.1 (Secondary Capture), C.7.6.1 (General Image, derivation), A.35.4 (Key Object Selection), PS3.16 TID 2010.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from pydicom import Dataset, dcmread
 
 from medio.atomic import replacing
 from medio.derived.codes import Code, check_code, concept
-from medio.derived.source import Equipment, Source, UidMaker, maker, making, new_uid, open_source, parsing, patient_and_study
+from medio.derived.source import Equipment, Files, Source, UidMaker, maker, making, new_uid, open_source, parsing, patient_and_study
 from medio.errors import GeometryError, UnsupportedError
 
 OF_INTEREST: Code = ("113000", "DCM", "Of Interest")
@@ -23,8 +22,8 @@ _PURPOSE: Code = ("121322", "DCM", "Source image for image processing operation"
 
 def write_capture(
     array: npt.NDArray[Any],
-    source: Sequence[Path] | Path,
-    path: Path,
+    source: Files,
+    path: Path | str,
     *,
     description: str,
     burned_in: bool = True,
@@ -105,8 +104,8 @@ def write_capture(
 
 
 def write_key_images(
-    source: Sequence[Path] | Path,
-    path: Path,
+    source: Files,
+    path: Path | str,
     *,
     title: Code = OF_INTEREST,
     description: str = "",

@@ -17,7 +17,7 @@ from medio.atomic import replacing
 from medio.derived.codes import Code, concept
 from medio.derived.measurement import Geometry, ImageReference, Measurement, Region, Region3D, SegmentReference
 from medio.derived.measurements_reader import read_measurements
-from medio.derived.source import Equipment, Source, UidMaker, keyed_uids, maker, making, new_uid, open_source
+from medio.derived.source import Equipment, Files, Source, UidMaker, keyed_uids, maker, making, new_uid, open_source
 from medio.errors import GeometryError, UnsupportedError
 
 _UID = re.compile(r"(?=.{1,64}$)(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
@@ -27,10 +27,10 @@ IMAGING: Code = ("363679005", "SCT", "Imaging")
 
 def write_measurements(
     measurements: Sequence[Measurement],
-    source: Sequence[Path] | Path,
-    path: Path,
+    source: Files,
+    path: Path | str,
     *,
-    segmentations: Sequence[Path] = (),
+    segmentations: Sequence[Path | str] = (),
     observer: str = "",
     procedure: Code = IMAGING,
     series_description: str = "Measurements",
@@ -70,7 +70,7 @@ def write_measurements(
     if not measurements:
         raise UnsupportedError(path, "an empty list of measurements; write no report where nothing was measured")
     opened = open_source(source, path, "an SR")
-    segs = open_source([Path(p) for p in segmentations], path, "an SR").uids if segmentations else {}
+    segs = open_source(segmentations, path, "an SR").uids if segmentations else {}
     _check_study(opened, segs, path)
     for measurement in measurements:
         _check(measurement, opened, segs, path)

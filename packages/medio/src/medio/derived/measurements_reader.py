@@ -32,7 +32,7 @@ _SEGMENTED_IMAGE = {"121233", "121232"}
 """Images that a segment or a surface was drawn on: its source, not the place of the measurement."""
 
 
-def read_measurements(path: Path, *, like: Image | None = None) -> tuple[Measurement, ...]:
+def read_measurements(path: Path | str, *, like: Image | None = None) -> tuple[Measurement, ...]:
     """Read the measurements of a DICOM SR that follows TID 1500, in the order of the report.
 
     Args:

@@ -18,6 +18,7 @@ from medio.derived.codes import Code, check_code, concept, read_code
 from medio.derived.grid import check_like, grid_of, identity_of, place_in
 from medio.derived.source import (
     Equipment,
+    Files,
     UidMaker,
     dataset_of,
     in_file_order,
@@ -53,8 +54,8 @@ class _Map:
 
 def write_parametric_map(
     values: npt.NDArray[Any],
-    source: Sequence[Path] | Path,
-    path: Path,
+    source: Files,
+    path: Path | str,
     *,
     affine: npt.NDArray[np.float64] | None,
     quantity: Code,
@@ -138,7 +139,7 @@ def write_parametric_map(
     return path
 
 
-def read_parametric_map(path: Path, *, like: Image | None = None, label: str | None = None) -> Image:
+def read_parametric_map(path: Path | str, *, like: Image | None = None, label: str | None = None) -> Image:
     """Read a DICOM parametric map of any maker as real values.
 
     Args:

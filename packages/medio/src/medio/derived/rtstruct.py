@@ -55,7 +55,7 @@ class _Outline:
     points: npt.NDArray[np.float64]
 
 
-def read_rtstruct(path: Path, *, like: Image, names: Sequence[str] | None = None, slab: float | None = None) -> Image:
+def read_rtstruct(path: Path | str, *, like: Image, names: Sequence[str] | None = None, slab: float | None = None) -> Image:
     """Read the closed outlines of an RTSTRUCT as one mask a structure.
 
     A voxel belongs to a structure if its centre lies inside an odd number of its outlines in the plane: an outline inside another is a hole, as is what a keyhole

@@ -17,6 +17,7 @@ from medio.derived.polygons import outline_mask
 from medio.derived.rtstruct import RTSTRUCT, Structure, read_rtstruct
 from medio.derived.source import (
     Equipment,
+    Files,
     Source,
     UidMaker,
     maker,
@@ -37,9 +38,9 @@ _COLOURS = ((230, 75, 60), (60, 180, 75), (65, 100, 235), (245, 160, 30), (150, 
 
 def write_rtstruct(
     masks: npt.NDArray[Any],
-    source: Sequence[Path] | Path,
+    source: Files,
     structures: Sequence[Structure],
-    path: Path,
+    path: Path | str,
     *,
     affine: npt.NDArray[np.float64],
     label: str = "medio",

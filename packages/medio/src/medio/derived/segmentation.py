@@ -17,6 +17,7 @@ from medio.derived.segment import Segment, describe
 from medio.derived.segmentation_reader import KINDS, decode
 from medio.derived.source import (
     Equipment,
+    Files,
     UidMaker,
     in_file_order,
     maker,
@@ -39,9 +40,9 @@ _LARGEST = 255
 
 def write_segmentation(
     mask: npt.NDArray[Any],
-    source: Sequence[Path] | Path,
+    source: Files,
     segments: Sequence[Segment],
-    path: Path,
+    path: Path | str,
     *,
     affine: npt.NDArray[np.float64] | None,
     kind: Kind = "BINARY",

@@ -14,8 +14,8 @@ from pydicom import Dataset
 
 from medio.derived.grid import Grid, Place, check_like, check_patient, grid_of, identity_of, place_in, upright
 from medio.derived.segment import Segment, read_segment
-from medio.derived.segmentation_frames import Layer, layers_of, tile_places
-from medio.derived.source import dataset_of, open_source, parsing, pixel_centre, placed_frames
+from medio.derived.segmentation_frames import Layer, layers_of, pixels_of, tile_places
+from medio.derived.source import Files, dataset_of, open_source, parsing, pixel_centre, placed_frames
 from medio.dicom.instances import open_instance
 from medio.dicom.stack import POSITION_TOLERANCE, Frame, frames_of
 from medio.errors import CorruptFileError, GeometryError, UnsupportedError
@@ -58,7 +58,7 @@ class Segmentation:
         for layer in self.layers:
             frame = self.frames[layer.index]
             for number, plane in layer.split():
-                rows, columns = np.nonzero(plane)
+                rows, columns = pixels_of(plane)
                 weights = plane[rows, columns].astype(np.float64)
                 weight, total = sums.get(number, (0.0, np.zeros(3)))
                 right = frame.orientation[:3] * frame.spacing[1] * (weights @ columns)
@@ -82,7 +82,7 @@ class Segmentation:
         for layer in self.layers:
             where = place(layer)
             for number, plane in layer.split():
-                rows, columns = np.nonzero(plane)
+                rows, columns = pixels_of(plane)
                 index = where.indices(rows, columns)
                 if not len(rows):
                     continue
@@ -107,7 +107,9 @@ class Segmentation:
         return out
 
 
-def read_segmentation(path: Path, *, like: Image | None = None, segments: Sequence[int] | None = None, overlap: Overlap = "error") -> Image:
+def read_segmentation(
+    path: Path | str, *, like: Image | None = None, segments: Sequence[int] | None = None, overlap: Overlap = "error"
+) -> Image:
     """Read a DICOM SEG as one label array, or as one mask a segment.
 
     Args:
@@ -136,7 +138,7 @@ def read_segmentation(path: Path, *, like: Image | None = None, segments: Sequen
 
 
 def read_segmentation_frames(
-    path: Path, source: Path | Sequence[Path], *, segments: Sequence[int] | None = None, overlap: Overlap = "error"
+    path: Path | str, source: Files, *, segments: Sequence[int] | None = None, overlap: Overlap = "error"
 ) -> npt.NDArray[Any]:
     """Read a DICOM SEG on the frames of its source, also where no affine describes them (variable spacing, gaps, gantry tilt).
 
@@ -158,7 +160,7 @@ def read_segmentation_frames(
     found = decode(path, segments)
     if not found.frames:
         raise UnsupportedError(path, "is drawn on a film or a slide, not on placed frames; use medio.read_segmentation")
-    opened = open_source(source if isinstance(source, Path) else [Path(p) for p in source], path, "a DICOM SEG")
+    opened = open_source(source, path, "a DICOM SEG")
     frames = placed_frames(opened, path, "a DICOM SEG")
     first = opened.headers[0]
     if str(first.PatientID or "") and found.identity["patient_id"] and str(first.PatientID) != found.identity["patient_id"]:

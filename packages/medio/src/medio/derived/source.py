@@ -26,6 +26,9 @@ from medio.geometry import world_to_index
 UidMaker = Callable[[str], str]
 """Gives the UID for a role in the new object (`series`, `instance`, …)."""
 
+Files = Path | str | Sequence[Path | str]
+"""A folder, one file, or several files."""
+
 TYPE_2 = (
     "PatientName",
     "PatientID",
@@ -138,7 +141,7 @@ def dataset_of(instance: Instance) -> Dataset:
         return dcmread(instance.path, stop_before_pixels=True, force=True)
 
 
-def open_source(source: Path | Sequence[Path], path: Path, kind: str) -> Source:
+def open_source(source: Files, path: Path, kind: str) -> Source:
     """Open the source images of an object that is to be written to `path`.
 
     Args:
@@ -151,7 +154,7 @@ def open_source(source: Path | Sequence[Path], path: Path, kind: str) -> Source:
         UnsupportedError: images of several patients or studies.
         MissingFileError: nothing there.
     """
-    files = source if isinstance(source, Path) else [Path(p) for p in source]
+    files = Path(source) if isinstance(source, (str, Path)) else [Path(file) for file in source]
     instances, _ = open_series(files)
     headers = [_complete(instance, kind) for instance in instances]
     for keyword in ("StudyInstanceUID", "PatientID"):
