@@ -271,6 +271,12 @@ def test_copies_ahead_keep_the_order_and_pass_errors_on(root: Path) -> None:
     assert source.closed
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_pinned_memory_without_a_device_is_refused(root: Path) -> None:
+    with pytest.raises(ValueError, match="pin_memory=True needs a CUDA device"):
+        batches(root, 1, pin_memory=True)
+
+
 @pytest.mark.gpu
 def test_pinned_batches_are_the_same(root: Path, same: Any) -> None:
     from medio.loading.devices import to_device

@@ -57,8 +57,11 @@ def wait_until(condition: Any, seconds: float = 20.0) -> bool:
     return True
 
 
-def shared_files() -> set[str]:
-    return {path.name for path in SHARED_FOLDER.iterdir()} if SHARED_FOLDER.is_dir() else set()
+def named_memory(*pids: int) -> set[str]:
+    """Shared memory with a name that processes map: what a kill would leave in /dev/shm, whoever else works there."""
+    lines = [line.split(maxsplit=5) for pid in (os.getpid(), *pids) for line in Path(f"/proc/{pid}/maps").read_text().splitlines()]
+    paths = {line[5] for line in lines if len(line) == 6}
+    return {path for path in paths if path.startswith(str(SHARED_FOLDER)) and not path.endswith("(deleted)")}
 
 
 def open_files() -> int:
@@ -128,7 +131,7 @@ def test_a_batch_that_does_not_come_is_an_error_in_time(transport: str) -> None:
 
 
 def test_no_process_and_no_shared_memory_is_left_however_a_loader_ends() -> None:
-    before, mappings = shared_files(), open_files()
+    before, mappings = named_memory(), open_files()
     loader = make_loader(Boxes(), Sampler(Boxes(), 2, 0), workers=2, transport="ring")
     closed, dropped, failed = iter(loader), iter(loader), begin(Boxes(exit_at_four))[0]
     pids = [pid for iterator in (closed, dropped, failed) for pid in iterator.batches.pids]
@@ -136,11 +139,26 @@ def test_no_process_and_no_shared_memory_is_left_however_a_loader_ends() -> None
         next(iterator)
     with pytest.raises(LoaderError):
         list(failed)
-    assert shared_files() == before
+    assert named_memory(*closed.batches.pids, *dropped.batches.pids) == before
     loader.close()
     del closed, dropped, failed, loader, iterator
     assert not any(map(alive, pids))
     assert wait_until(lambda: open_files() <= mappings)
+
+
+def test_a_loader_closes_at_once_while_a_later_one_runs() -> None:
+    # The later one's workers were forked with copies of the first one's pipes.
+    (first, one), (second, other) = begin(Boxes()), begin(Boxes())
+    pids, later = one.pids, other.pids
+    next(first)
+    next(second)
+    began = time.monotonic()
+    first.close()
+    assert time.monotonic() - began < 4
+    assert not any(map(alive, pids))
+    assert all(map(alive, later))
+    assert next(second)["key"][0][2] == "s02"
+    second.close()
 
 
 def test_threads_end_with_their_loader() -> None:
@@ -174,13 +192,14 @@ def run(tmp_path: Path, method: str, then: str) -> subprocess.Popen[str]:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_workers_leave_when_their_parent_is_killed(tmp_path: Path, method: str) -> None:
-    before = shared_files()
+    before = named_memory()
     with run(tmp_path, method, "time.sleep(60)") as process:
         pids = [int(pid) for pid in process.stdout.readline().split()]
         assert len(pids) == 2
+        assert named_memory(process.pid, *pids) == before
+        assert any("memfd:medio-batch" in Path(f"/proc/{pid}/maps").read_text() for pid in pids)
         process.kill()
     assert wait_until(lambda: not any(map(running, pids)))
-    assert shared_files() == before
 
 
 @pytest.mark.slow

@@ -75,7 +75,9 @@ def make_loader(
         SampleError: from its iteration, when a sample cannot be read or transformed; names the sample, and the traceback in the worker is a note of it.
         LoaderError: from its iteration, when a worker dies, a batch does not come in time, or shared memory is too small.
     """
-    need_torch()
+    torch = need_torch()
+    if pin_memory and not torch.cuda.is_available():
+        raise ValueError("pin_memory=True needs a CUDA device and there is none; leave it out")
     if workers < 0 or prefetch < 1 or (timeout is not None and timeout <= 0):
         raise ValueError(f"need workers >= 0, prefetch >= 1 and timeout > 0 or None, got {workers}, {prefetch} and {timeout}")
     for name, value, known in (("transport", transport, Transport), ("ragged", ragged, Ragged), ("on_error", on_error, OnError)):
@@ -147,6 +149,7 @@ class BatchIterator(Iterator[Any]):
         self.batches = batches
         self._stats = stats
         self._quarantined = quarantined
+        self._named = {skipped.sample_id for skipped in quarantined}
         self._end = weakref.finalize(self, batches.close)
 
     def __next__(self) -> Any:
@@ -174,7 +177,8 @@ class BatchIterator(Iterator[Any]):
         stats.write_s += got.write_s
         stats.ring_bytes = self.batches.ring_bytes
         for skipped in got.skipped:
-            if skipped.sample_id not in {known.sample_id for known in self._quarantined}:
+            if skipped.sample_id not in self._named:
+                self._named.add(skipped.sample_id)
                 message = (
                     f"{skipped.sample_id} cannot be read ({skipped.reason}); {skipped.stand_in} took its place in batch {skipped.batch}"
                 )
@@ -189,7 +193,7 @@ class PinnedAhead:
     def __init__(self, batches: Batches, copy: Callable[[Any], Any] = pin) -> None:
         self._batches = batches
         self._copy = copy
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="medio-pin")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="medio-pin", initializer=_on_device_of_caller())
         self._next: Future[Finished] | None = None
 
     @property
@@ -212,3 +216,12 @@ class PinnedAhead:
     def _pinned(self) -> Finished:
         got = next(self._batches)
         return got._replace(batch=self._copy(got.batch))
+
+
+def _on_device_of_caller() -> Callable[[], None]:
+    """Give what puts a thread on the caller's GPU: it would else make a context on the first one, in every rank."""
+    cuda = need_torch().cuda
+    if not cuda.is_available():
+        return lambda: None
+    device = cuda.current_device()
+    return lambda: cuda.set_device(device)

@@ -4,6 +4,7 @@ Each worker has a pipe of its own and no lock is shared, so a worker that is kil
 A worker whose parent is gone sees the same end and leaves.
 """
 
+import contextlib
 import gc
 import multiprocessing
 import os
@@ -135,11 +136,14 @@ class ProcessBatches:
         return Finished(batch, done.nbytes, self._sampler.batch_size, done.skipped, done.read_s, done.write_s)
 
     def close(self) -> None:
-        """End the workers; each leaves when its pipe ends, and is killed if it does not."""
+        """End the workers; each leaves when it is told or its pipe ends, and is killed if it does not."""
         workers, self._workers = self._workers, []
         if os.getpid() != self._owner:
             return  # a forked copy of the caller: the workers are not its own
         for worker in workers:
+            # Said, not only shown by the pipe's end: another loader's forked workers may hold copies of that end.
+            with contextlib.suppress(OSError):
+                worker.pipe.send(None)
             worker.pipe.close()
         for worker in workers:
             worker.process.join(_PATIENCE_S)
@@ -246,7 +250,10 @@ def _listen(pipe: "Connection[Any, Any]", jobs: "SimpleQueue[_Job]") -> None:
     try:
         while True:
             if pipe.poll(_PULSE_S):
-                jobs.put(pipe.recv())
+                job = pipe.recv()
+                if job is None:
+                    break
+                jobs.put(job)
             elif os.getppid() != parent:
                 break
     except (EOFError, OSError):
