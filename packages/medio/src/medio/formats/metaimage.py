@@ -5,7 +5,6 @@ comment, `TransformMatrix` holds the direction of one axis after another.
 """
 
 import math
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy.typing as npt
 from medio.affines import axis_letters
 from medio.atomic import replacing
 from medio.errors import CorruptFileError, GeometryError, UnsupportedError
-from medio.formats.voxels import as_image, header_lines, numbers, read_voxels, sizes_of, to_write, write_pair
+from medio.formats.voxels import as_image, header_lines, numbers, packed, read_voxels, sizes_of, to_write, write_pair
 from medio.image import Image
 
 _TYPES = {
@@ -94,7 +93,7 @@ def write_metaimage(image: Image, path: Path, *, compress: bool = True) -> None:
         array = np.ascontiguousarray(np.moveaxis(array, 0, -1))
     spacing = np.linalg.norm(image.affine[:3, :3], axis=0)
     directions = image.affine[:3, :3] / spacing
-    data = zlib.compress(array.data, 1) if compress else array.tobytes()
+    data = packed(array, gzip=False) if compress else array.tobytes()
     fields: dict[str, Any] = {
         "ObjectType": "Image",
         "NDims": 3,

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from medio.atomic import replacing
 from medio.errors import CorruptFileError, GeometryError, MissingFileError, UnsupportedError
-from medio.formats.voxels import as_image, read_voxels, to_write
+from medio.formats.voxels import as_image, packed, read_voxels, to_write
 from medio.image import Image
 
 _FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])  # RAS to LPS, its own inverse
@@ -95,8 +95,9 @@ def write_nifti(image: Image, path: Path) -> None:
     else:
         # A qform cannot hold shear: only its spacing is set, its code says not to use it.
         out.set_qform(affine, code=0, strip_shears=True)
+    data = out.to_bytes()
     with replacing(path) as partial:
-        nibabel.save(out, partial)
+        partial.write_bytes(packed(data, gzip=True) if path.name.lower().endswith(".gz") else data)
 
 
 def _length_unit(header: Any, path: Path) -> str:

@@ -5,7 +5,6 @@ Source: "Definition of NRRD File Format", teem, sections 4 to 7 (fields, space a
 
 import math
 import re
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import numpy.typing as npt
 
 from medio.atomic import replacing
 from medio.errors import CorruptFileError, GeometryError, UnsupportedError
-from medio.formats.voxels import as_image, header_lines, numbers, read_voxels, sizes_of, to_write, write_pair
+from medio.formats.voxels import as_image, header_lines, numbers, packed, read_voxels, sizes_of, to_write, write_pair
 from medio.image import Image
 
 _TYPES = {
@@ -123,7 +122,7 @@ def write_nrrd(image: Image, path: Path, *, compress: bool = True) -> None:
         f"space origin: ({','.join(repr(float(v)) for v in image.affine[:3, 3])})",
     ]
     header = "\n".join(lines) + "\n"
-    data = zlib.compress(array.data, 1, wbits=31) if compress else array.tobytes()
+    data = packed(array, gzip=True) if compress else array.tobytes()
     if path.suffix.lower() == ".nhdr":
         write_pair(path, lambda name: f"{header}data file: {name}\n", data, ".raw.gz" if compress else ".raw")
         return
