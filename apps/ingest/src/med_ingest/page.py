@@ -66,7 +66,7 @@ def write_page(dataset: ShardDataset, summary: Summary, path: Path, *, pictures:
                 "Set aside", _table("", rows, ("item", "reason")), f"{len(dataset.quarantined)} in all; they are not in any figure above."
             )
         )
-    title = f"Dataset {Path(str(dataset.root)).name}"
+    title = f"Dataset {dataset.url.rstrip('/').rpartition('/')[2] or dataset.url}"
     page = f"""<!doctype html>
 <html lang="en">
 <head>

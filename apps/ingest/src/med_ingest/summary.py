@@ -29,11 +29,13 @@ def summarise(dataset: ShardDataset) -> Summary:
     rows = dataset.table.select(["split", "modality", "patient_id", "spacing", "unit", "labels", "arrays", "shard"]).to_pylist()
     names = sorted({row["shard"] for row in rows})
     images = [next(a for a in row["arrays"] if a["name"] == "image") for row in rows]
-    size = sum((dataset.root / f"{name}.b2z").stat().st_size for name in names)
+    # The shards of a URL are not here before they are read.
+    files = [path for name in names if (path := dataset.root / f"{name}.b2z").is_file()]
+    size = f", {sum(path.stat().st_size for path in files) / 2**20:.1f} MiB" if len(files) == len(names) else ""
     facts = [
         ("samples", str(len(rows))),
         ("patients", str(len(set(dataset.patients)))),
-        ("shards", f"{len(names)}, {size / 2**20:.1f} MiB"),
+        ("shards", f"{len(names)}{size}"),
         ("image shape", _range([image["shape"] for image in images])),
         ("image type", ", ".join(sorted({image["dtype"] for image in images}))),
         ("spacing mm", _range([row["spacing"] for row in rows])),
