@@ -235,6 +235,22 @@ def test_objects_that_cannot_be_cleaned_are_refused(extra: dict[str, Any], words
         deidentify(ct(**extra), POLICY)
 
 
+def test_what_follows_the_last_pixel_goes_and_the_pixels_stay() -> None:
+    dataset = ct()
+    dataset.PixelData += b"Johanna Doelittle "
+    assert deidentify(dataset, POLICY)[0].PixelData == ct().PixelData
+
+
+@pytest.mark.parametrize(
+    ("part", "modality", "said"),
+    [("HEAD", "CT", "YES"), ("head and neck", "MR", "YES"), ("HEART", "CT", None), ("FOREARM", "MR", None), ("SKULL", "CR", None)],
+)
+def test_series_from_which_a_face_can_be_rendered_say_so(part: str, modality: str, said: str | None) -> None:
+    result, _ = deidentify(ct(BodyPartExamined=part, Modality=modality), POLICY)
+    assert result.get("RecognizableVisualFeatures") == said
+    assert "113102" not in [item.CodeValue for item in result.DeidentificationMethodCodeSequence]
+
+
 def test_a_name_inside_compressed_pixels_is_found() -> None:
     from pydicom.encaps import encapsulate
     from pydicom.uid import JPEGBaseline8Bit

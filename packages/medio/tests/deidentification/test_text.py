@@ -144,7 +144,10 @@ def test_what_could_be_two_days_is_not_guessed() -> None:
     assert scrub("03/04/2021, 03/14/2021, 14/03/2021, 03/03/2021", cautious).startswith(f"[DATE], {moved:%m/%d/%Y}, {moved:%d/%m/%Y}, ")
     assert scrub("03/04/2021", Policy(key=POLICY.key, day_first=True)) != scrub("03/04/2021")
     assert scrub("03/14/2021 and 2021", Policy(key=POLICY.key, dates="remove")) == "[DATE] and 2021"
-    assert scrub("03/14/2021", Policy(key=POLICY.key, dates="keep")) == "03/14/2021"
+    keep = Policy(key=POLICY.key, dates="keep")
+    known = Identifiers(births=frozenset({date(1950, 6, 7)}))
+    assert scrub("03/14/2021, 03/04/2021, on 3/4, in 2018", keep, known) == "03/14/2021, 03/04/2021, on 3/4, in 2018"
+    assert scrub("06/07/1950 or 7.6.1950", keep, known) == "[DATE] or [DATE]"
 
 
 def test_the_same_patient_moves_the_same_in_text_and_images_however_the_id_is_padded() -> None:

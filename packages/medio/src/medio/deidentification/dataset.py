@@ -9,6 +9,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from medio.deidentification.admission import Admission, admit
 from medio.deidentification.identifiers import Identifiers, values_of
+from medio.deidentification.native import native_size
 from medio.deidentification.policy import Policy
 from medio.deidentification.profile_table import DEMANDS, Demand
 from medio.deidentification.rules import (
@@ -317,6 +318,10 @@ class _Deidentifier:
         if clear_unused_bits(self.dataset, result, self.name):
             self._note("(7FE0,0010)", "PixelData", "overlay bits cleared")
         pixels = result.get("PixelData")
+        if isinstance(pixels, bytes) and "Rows" in result and (size := native_size(result)) is not None and len(pixels) > size + 1:
+            # What follows the last pixel is no pixel.
+            result.PixelData = pixels[:size] + b"\0" * (size % 2)
+            self._note("(7FE0,0010)", "PixelData", "replaced")
         tainted = isinstance(pixels, bytes) and result["PixelData"].is_undefined_length and _mentions(pixels, self.known)
         if tainted and not self.policy.clean_pixels:
             raise PrivacyError(

@@ -18,6 +18,7 @@ from pydicom.dataset import Dataset
 from medio.atomic import replacing
 from medio.deidentification.audit import AUDIT, AuditTable
 from medio.deidentification.dataset import deidentify, identity
+from medio.deidentification.native import native_size
 from medio.deidentification.policy import Policy
 from medio.deidentification.stamp import AuditEntry
 from medio.dicom.instances import is_dicom
@@ -210,16 +211,11 @@ def _set_aside(path: Path, error: MedioError) -> Quarantined:
 
 def _check_pixels(dataset: Dataset, path: Path) -> None:
     """Native pixels must all be there: pydicom hands out a file cut short without a word."""
-    if "PixelData" not in dataset or dataset["PixelData"].is_undefined_length:
-        return
     try:
-        values = int(dataset.Rows) * int(dataset.Columns) * int(dataset.SamplesPerPixel) * int(dataset.get("NumberOfFrames") or 1)
-        needed = (values * int(dataset.BitsAllocated) + 7) // 8
+        needed = native_size(dataset)
     except (AttributeError, TypeError, ValueError) as error:
         raise CorruptFileError(path, f"does not say how large its pixels are ({error}); fetch it again or exclude it") from error
-    if dataset.get("PhotometricInterpretation") == "YBR_FULL_422":
-        needed = needed * 2 // 3
-    if len(dataset.PixelData) < needed:
+    if needed is not None and len(dataset.PixelData) < needed:
         raise CorruptFileError(
             path, f"PixelData holds {len(dataset.PixelData)} bytes, its header needs {needed}; fetch it again or exclude it"
         )

@@ -187,6 +187,8 @@ class Identifiers:
                 if match.end() == match.start():
                     continue
                 start, end = places[match.start()], places[match.end() - 1] + 1
+                while end < len(text) and unicodedata.combining(text[end]):
+                    end += 1
                 length = match.end() - match.start()
                 if kind == "name" and length < shortest_name and not _is_ideographic(match.group()):
                     continue

@@ -33,8 +33,9 @@ class Policy:
 
     Without options: PS3.15's Basic Profile by allow-list, dates shifted, sex, age, size and weight kept, and every object with text in its pixels,
     graphics or content refused. Each option either keeps more or admits and cleans a kind of object that is refused without it.
-    The Clean Recognizable Visual Features Option is not offered: the surface of a head in CT or MR can be rendered to a face, and stays in the output;
-    deface such series by other means before they leave the house.
+    The Clean Recognizable Visual Features Option is not offered: the surface of a head in CT or MR can be rendered to a face, and stays in the output.
+    Where the header says head, neck or whole body, RecognizableVisualFeatures is set to YES, so that such series can be found and defaced by other means
+    before they leave the house.
 
     Attributes:
         key: secret from which pseudonyms, UIDs and date shifts are made; at least 16 characters. Keep it: with it new studies of a patient join the old

@@ -1,5 +1,6 @@
 """What every de-identified object gets: a pseudonym, what was done to it by code, and fresh file meta information."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -11,6 +12,24 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from medio.deidentification.policy import METHOD_CODES, Policy
 from medio.deidentification.rules import EMPTIED, EMPTIED_WHERE_PRESENT
+
+_HEADS = (
+    "HEAD",
+    "BRAIN",
+    "SKULL",
+    "FACE",
+    "FACIAL",
+    "ORBIT",
+    "SINUS",
+    "JAW",
+    "MAXILLA",
+    "MANDIBLE",
+    "EAR",
+    "EYE",
+    "NECK",
+    "CSPINE",
+    "WHOLEBODY",
+)
 
 
 @dataclass(frozen=True)
@@ -51,6 +70,9 @@ def stamp(source: Dataset, result: Dataset, policy: Policy, pseudonym: str, code
         if keyword in source and keyword not in result:
             setattr(result, keyword, "")
             yield _entry(result, keyword, "emptied")
+    if shows_a_head(source) and not result.get("RecognizableVisualFeatures"):
+        result.RecognizableVisualFeatures = "YES"
+        yield _entry(result, "RecognizableVisualFeatures", "added")
     written: dict[str, Any] = {
         "PatientIdentityRemoved": "YES",
         "DeidentificationMethod": f"medio {version('medio')}, PS3.15 Basic Profile by allow-list",
@@ -62,6 +84,12 @@ def stamp(source: Dataset, result: Dataset, policy: Policy, pseudonym: str, code
     for keyword, value in written.items():
         setattr(result, keyword, value)
         yield _entry(result, keyword, "added")
+
+
+def shows_a_head(dataset: Dataset) -> bool:
+    """Tell whether a face could be rendered from the series: CT, MR or PET whose header says head, neck or whole body."""
+    part = re.sub(r"[^A-Z]", "", str(dataset.get("BodyPartExamined") or "").upper())
+    return str(dataset.get("Modality") or "") in ("CT", "MR", "PT") and (part in ("EAR", "EYE") or any(word in part for word in _HEADS))
 
 
 def settled(audit: list[AuditEntry]) -> list[AuditEntry]:

@@ -142,8 +142,11 @@ def scrub_text(text: str, *, policy: Policy, patient: str, identifiers: Identifi
     def move(day: date) -> date | None:
         return None if day in known.births else policy.shift(day, who)
 
-    if policy.dates != "keep" or known.births:
+    if policy.dates != "keep":
         found += _dates(text, move, policy.day_first)
+    elif known.births:
+        # Nothing moves, but a day of birth goes, whichever way it may be read.
+        found += [item for first in (True, False) for item in _dates(text, move, first) if item[3] == "[DATE]"]
     return _apply(text, found)
 
 
@@ -160,7 +163,7 @@ def _dates(text: str, move: Callable[[date], date | None], day_first: bool | Non
     for pattern, rewrite in DATE_RULES:
         for match in pattern.finditer(text):
             new: Replaced = rewrite(match, move, day_first)
-            if new is not None:
+            if new is not None and new != match.group():
                 found.append((*match.span(), "date", new or "[DATE]"))
     return found
 
