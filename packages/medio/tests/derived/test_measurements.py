@@ -71,7 +71,7 @@ def _all_kinds(source: list[Path], seg: Path) -> list[Measurement]:
     return [
         Measurement.long_axis(line, spacing=(0.25, 0.5), method=("112029", "DCM", "RECIST"), time_point="baseline", **TRACK),
         Measurement.short_axis(across, spacing=(0.25, 0.5), time_point="baseline", **TRACK),
-        Measurement.volume(0.75, SegmentReference(_uid(seg), 1), category=LESION, **TRACK),
+        Measurement.volume(0.75, SegmentReference.of(seg, 1), category=LESION, **TRACK),
         Measurement(geometry=(SegmentReference(_uid(seg), frames=(2,)),), **common),
         Measurement(geometry=(Region("POLYLINE", square, image),), **common),
         Measurement(geometry=(Region("CIRCLE", ((9.0, 9.0), (9.0, 12.5)), image),), **common),
@@ -118,6 +118,13 @@ def test_highdicom_finds_the_groups_numbers_and_drawings(source: list[Path], tmp
     assert axes[0].referenced_coordinates[0].value.tolist() == [[4.5, 3.5], [8.5, 6.5]]
     assert volumetric[0].get_measurements()[0].value == 0.75
     assert volumetric[0].finding_sites[0].laterality.value == "7771000"
+
+
+def test_a_reference_to_a_file_is_one_to_its_uid(source: list[Path], tmp_path: Path) -> None:
+    seg = _segmentation(source, tmp_path)
+    assert SegmentReference.of(seg, frames=(2, 3)) == SegmentReference(_uid(seg), None, (2, 3))
+    with pytest.raises(ValueError, match="names a segment or frames"):
+        SegmentReference.of(seg)
 
 
 def test_diameters_follow_the_spacing_of_their_image(source: list[Path]) -> None:

@@ -205,6 +205,14 @@ def test_tilted_outlines_and_other_frames_and_patients_are_refused(tmp_path: Pat
         medio.read_rtstruct(path, like=Image(np.zeros((4, 4)), None, (1, 1)))
 
 
+def test_a_tilted_structure_does_not_keep_another_from_being_read(tmp_path: Path) -> None:
+    straight = [_box(AXIAL, z, (2.5, 5.5), (2.5, 5.5)) for z in (2, 3)]
+    path = _write(tmp_path / "rs.dcm", {"tilted": [_box(ROTATED, 2, (2.5, 5.5), (2.5, 5.5))], "straight": straight})
+    with pytest.raises(GeometryError, match="an outline of 'tilted'"):
+        medio.read_rtstruct(path, like=_image())
+    assert medio.read_rtstruct(path, like=_image(), names=["straight"]).array.sum() == 2 * 9
+
+
 def test_broken_outlines_and_other_objects_are_refused(tmp_path: Path, shared_data: Path) -> None:
     path = _write(tmp_path / "rs.dcm", {"s": [("CLOSED_PLANAR", np.zeros(10))]})
     with pytest.raises(CorruptFileError, match="holds 10 numbers, not three a point"):

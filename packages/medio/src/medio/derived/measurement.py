@@ -5,11 +5,14 @@ Source: DICOM PS3.16 TID 1500 (Measurement Report), TID 1410, 1411, 1501 (measur
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
 from medio.derived.codes import Code, check_code
+from medio.dicom.instances import open_instance
+from medio.errors import CorruptFileError
 
 Point = tuple[float, float]
 Point3D = tuple[float, float, float]
@@ -116,6 +119,19 @@ class SegmentReference:
     def __post_init__(self) -> None:
         if self.number is None and not self.frames:
             raise ValueError(f"a reference to the SEG {self.sop_instance_uid} names a segment or frames")
+
+    @classmethod
+    def of(cls, path: Path | str, number: int | None = None, frames: tuple[int, ...] = ()) -> Self:
+        """Refer to a segment, or to frames, of a SEG file.
+
+        Raises:
+            CorruptFileError: a file without SOPInstanceUID, or not DICOM.
+        """
+        instance = open_instance(Path(path))
+        uid = str(instance.header.get("SOPInstanceUID") or "")
+        if not uid:
+            raise CorruptFileError(path, "has no SOPInstanceUID to refer to; write it again")
+        return cls(uid, number, frames)
 
     closed = True
 

@@ -99,7 +99,7 @@ def read_rtstruct(path: Path | str, *, like: Image, names: Sequence[str] | None 
         for uid in sorted(frames - {""}):
             check_like(like, identity | {"frame_of_reference_uid": uid}, path)
         affine = check_like(like, identity, path)
-        outlines = {structure.number: [_outline(item, affine, structure.name, path) for item in items] for structure, items in drawn}
+        outlines = {structure.number: _outlines(structure, items, affine, structure.number in chosen, path) for structure, items in drawn}
         thickness = _slab(slab, drawn, outlines, like, path)
     kept = {structure.number: structure for structure, _ in drawn}
     array = np.zeros((len(chosen), *like.spatial_shape), np.uint8)
@@ -141,8 +141,13 @@ def _sort(
     drawn, not_drawn = [], []
     for structure in structures:
         items = contours.get(structure.number, [])
-        closed = [item for item in items if item.get("ContourGeometricType") in _FILLED and int(item.get("NumberOfContourPoints") or 3) > 2]
-        others = [str(item.get("ContourGeometricType") or "unknown") for item in items if not any(item is c for c in closed)]
+        closed, others = [], []
+        for item in items:
+            kind = str(item.get("ContourGeometricType") or "unknown")
+            if kind in _FILLED and int(item.get("NumberOfContourPoints") or 3) > 2:
+                closed.append(item)
+            else:
+                others.append(kind)
         not_drawn += [(structure.name, f"{others.count(kind)} {kind}") for kind in sorted(set(others))]
         if not items:
             not_drawn.append((structure.name, "no outline"))
@@ -165,6 +170,16 @@ def _choose(structures: Sequence[Structure], names: Sequence[str] | None, path: 
             raise UnsupportedError(path, f"has {len(numbers)} structures named {name!r}; read all, and tell them apart by number")
         chosen += numbers
     return chosen
+
+
+def _outlines(structure: Structure, items: Sequence[Dataset], affine: npt.NDArray[np.float64], wanted: bool, path: Path) -> list[_Outline]:
+    """Place the outlines of a structure; one that is not wanted only tells how far planes lie apart, and may lie as it likes."""
+    try:
+        return [_outline(item, affine, structure.name, path) for item in items]
+    except (GeometryError, CorruptFileError):
+        if wanted:
+            raise
+        return []
 
 
 def _outline(item: Dataset, affine: npt.NDArray[np.float64], name: str, path: Path) -> _Outline:

@@ -25,7 +25,6 @@ from medio.derived.source import (
     new_uid,
     open_source,
     patient_and_study,
-    pixel_centre,
     placed_frames,
     slices_of,
 )
@@ -168,6 +167,7 @@ def _contours(
     for frame, z in zip(frames, places, strict=True):
         if not mask[z].any():
             continue
+        right, down = frame.orientation[:3] * frame.spacing[1], frame.orientation[3:] * frame.spacing[0]
         reference = _image(opened.header_of(frame.instance))
         if frame.instance.frame_count > 1:
             reference.ReferencedFrameNumber = frame.index + 1
@@ -175,7 +175,7 @@ def _contours(
             item = Dataset()
             item.ContourImageSequence = [reference]
             item.ContourGeometricType, item.NumberOfContourPoints = "CLOSED_PLANAR", len(polygon)
-            points = np.array([pixel_centre(frame, row, column) for row, column in polygon])
+            points = frame.position + polygon[:, :1] * down + polygon[:, 1:] * right
             item.ContourData = [f"{value:.4f}" for value in points.ravel()]
             contours.append(item)
     drawn = Dataset()
