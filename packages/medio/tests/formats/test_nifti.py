@@ -247,3 +247,12 @@ def test_a_few_bytes_that_declare_a_huge_volume_take_no_memory(tmp_path: Path) -
     for name in ("a.nii", "a.nii.gz"):
         with pytest.raises(CorruptFileError, match="54000000000000 bytes of voxels declared"):
             medio.read(tmp_path / name)
+
+
+def test_a_negative_offset_of_the_voxels_is_corrupt(tmp_path: Path) -> None:
+    medio.write(_volume(), tmp_path / "a.nii")
+    raw = bytearray((tmp_path / "a.nii").read_bytes())
+    raw[108:112] = np.array([-400], "<f4").tobytes()
+    (tmp_path / "a.nii").write_bytes(raw)
+    with pytest.raises(CorruptFileError, match=r"a\.nii: .*(vox_offset is -400|not a readable NIfTI header)"):
+        medio.read(tmp_path / "a.nii")

@@ -209,3 +209,24 @@ def test_films_have_no_place_in_it(tmp_path: Path) -> None:
         medio.write(Image(np.zeros((4, 4), np.uint8), None, (1, 1)), tmp_path / "a.nrrd")
     with pytest.raises(GeometryError, match=r"a \.nrrd file carries its own spacing"):
         medio.read(_nrrd(tmp_path, PLAIN + LPS), spacing=(1, 1, 1))
+
+
+def test_a_pair_that_fails_half_way_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    medio.write(Image(STORED, AFFINE, (2.5, 0.8, 0.7)), tmp_path / "a.nhdr")
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+
+    def full(path: Path, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        medio.write(Image(STORED + np.int16(1), AFFINE, (2.5, 0.8, 0.7)), tmp_path / "a.nhdr")
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_several_gzip_members_in_a_row_are_one_stream(tmp_path: Path) -> None:
+    raw = STORED.tobytes()
+    image = medio.read(_nrrd(tmp_path, PLAIN.replace("raw", "gzip") + LPS, gzip.compress(raw[:50]) + gzip.compress(raw[50:])))
+    assert np.array_equal(image.array, STORED)
+    skipped = medio.read(_nrrd(tmp_path, PLAIN.replace("raw", "gzip") + LPS + "byte skip: 7\n", gzip.compress(b"skipped" + raw)))
+    assert np.array_equal(skipped.array, STORED)

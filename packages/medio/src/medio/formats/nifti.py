@@ -133,8 +133,10 @@ def _read_array(image: Any, path: Path) -> npt.NDArray[Any]:
         raise UnsupportedError(path, f"voxels of type {dtype} are not read; only integers and floats are")
     slope, intercept = float(image.dataobj.slope), float(image.dataobj.inter)
     held = Path(image.file_map["image"].filename)
-    start, packed = int(image.dataobj.offset), held.name.lower().endswith(".gz")
-    where = {"encoding": "deflate", "skip": start} if packed else {"offset": start}
+    start = int(image.dataobj.offset)
+    if start < 0:
+        raise CorruptFileError(path, f"its vox_offset is {start}; correct the header or fetch it again")
+    where: dict[str, Any] = {"encoding": "deflate", "skip": start} if held.name.lower().endswith(".gz") else {"offset": start}
     # Not through nibabel, which maps the file into memory: an image must outlive its file.
     stored = read_voxels(held, dtype, math.prod(shape), **where).reshape(shape, order="F")
     if dtype.names:  # RGB and RGBA are records of one byte a colour

@@ -113,10 +113,10 @@ def write_pair(path: Path, header: Callable[[str], str], data: bytes, suffix: st
         suffix: of the file of voxels.
     """
     voxels = path.with_name(f"{path.stem}.{sha256(data).hexdigest()[:12]}{suffix}")
-    with replacing(voxels) as partial:
-        partial.write_bytes(data)
     with replacing(path) as partial:
         partial.write_text(header(voxels.name), encoding="utf-8")
+        with replacing(voxels) as beside:
+            beside.write_bytes(data)
     for other in path.parent.glob(f"{escape(path.stem)}.{'[0-9a-f]' * 12}{suffix}"):
         if other != voxels:
             other.unlink(missing_ok=True)
@@ -125,7 +125,8 @@ def write_pair(path: Path, header: Callable[[str], str], data: bytes, suffix: st
 def packed(array: npt.NDArray[Any] | bytes, *, gzip: bool) -> bytes:
     """Compress voxels: gzip, or zlib; at the level where CT is smallest for its time."""
     encode: Any = imagecodecs.gzip_encode if gzip else imagecodecs.deflate_encode
-    return bytes(encode(array, level=1))
+    data: bytes = encode(array, level=1)
+    return data
 
 
 def header_lines(path: Path) -> Iterator[tuple[str, int]]:

@@ -145,7 +145,7 @@ class _Plan:
 
 
 def round_to(values: Voxels, dtype: np.dtype[Any], *, bounded: bool = False) -> Voxels:
-    """Round floating-point values, in place unless they are a view, to whole numbers that an integer type holds.
+    """Round floating-point values to whole numbers that an integer type holds.
 
     Args:
         values: any shape, finite.
