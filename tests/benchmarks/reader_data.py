@@ -1,5 +1,6 @@
 """What `bench_reader.py` reads: one CT series and one film in every transfer syntax, encoded from the same values."""
 
+import copy
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -123,13 +124,19 @@ def make_films(folder: Path, syntaxes: dict[str, Syntax], count: int) -> list[Sa
 def _ct(slices: int) -> tuple[np.ndarray, list[Dataset]]:
     files = sorted(CT.glob("*")) if CT.is_dir() else []
     if files:
-        headers = sorted((dcmread(path) for path in files), key=lambda header: float(header.ImagePositionPatient[2]))[:slices]
-        planes = np.stack([imagecodecs.jpeg2k_decode(bytes(header.PixelData[16:])) for header in headers])
-        for header in headers:
-            header.SOPClassUID = CTImageStorage
-            header.PatientName = header.PatientID = "bench"
+        real = sorted((dcmread(path) for path in files), key=lambda header: float(header.ImagePositionPatient[2]))
+        x, y, start = (float(v) for v in real[0].ImagePositionPatient)
+        step = float(real[1].ImagePositionPatient[2]) - start
+        decoded = [imagecodecs.jpeg2k_decode(bytes(header.PixelData[16:])) for header in real]
+        for header in real:
             del header.PixelData
-        return planes.astype(np.uint16), headers
+        headers = []
+        for z in range(slices):  # a longer series than there are real slices repeats them further along
+            header = copy.deepcopy(real[z % len(real)])
+            header.SOPClassUID, header.PatientName, header.PatientID = CTImageStorage, "bench", "bench"
+            header.ImagePositionPatient, header.SliceLocation, header.InstanceNumber = [x, y, start + step * z], start + step * z, z + 1
+            headers.append(header)
+        return np.stack([decoded[z % len(real)] for z in range(slices)]).astype(np.uint16), headers
     return _made_up(slices)
 
 

@@ -33,12 +33,20 @@ def _named(read: Callable[[Sequence[Path]], np.ndarray]) -> Callable[[Sequence[P
 
 @_named
 def _monai(paths: Sequence[Path]) -> np.ndarray:
+    """As MONAI's users read: LoadImage by ITKReader, with its default of float32."""
+    from monai.data import ITKReader
+    from monai.transforms import LoadImage
+
+    return _flat(LoadImage(reader=ITKReader(), image_only=True)(_place(paths)).numpy().T)
+
+
+@_named
+def _itk_reader(paths: Sequence[Path]) -> np.ndarray:
+    """MONAI's reader alone: no MetaTensor, no conversion."""
     from monai.data import ITKReader
 
     reader = ITKReader()
-    # A series is given as its folder, as LoadImage is; a film as its file.
-    image = reader.read(str(paths[0].parent if len(paths) > 1 else paths[0]))
-    array, _ = reader.get_data(image)
+    array, _ = reader.get_data(reader.read(_place(paths)))
     return _flat(array.T)
 
 
@@ -46,7 +54,7 @@ def _monai(paths: Sequence[Path]) -> np.ndarray:
 def _torchio(paths: Sequence[Path]) -> np.ndarray:
     import torchio
 
-    image = torchio.ScalarImage(paths[0].parent if len(paths) > 1 else paths[0])
+    image = torchio.ScalarImage(_place(paths))
     return _flat(image.data[0].numpy().T)
 
 
@@ -85,12 +93,18 @@ def _dicomsdl(paths: Sequence[Path]) -> np.ndarray:
     return stored.astype(np.int16) * np.int16(files[0].RescaleSlope) + np.int16(files[0].RescaleIntercept)
 
 
+def _place(paths: Sequence[Path]) -> str:
+    """A series is given as its folder, a film as its file."""
+    return str(paths[0].parent if len(paths) > 1 else paths[0])
+
+
 def _flat(array: np.ndarray) -> np.ndarray:
     return array[0] if array.ndim == 3 and array.shape[0] == 1 else array
 
 
 PEERS = {
     "MONAI": _monai,
+    "MONAI ITKReader": _itk_reader,
     "TorchIO": _torchio,
     "SimpleITK": _simpleitk,
     "pydicom": _pydicom,

@@ -184,6 +184,10 @@ class Header:
                 values.append(None)
         return values
 
+    def prefetch(self, keys: tuple[int, ...]) -> None:
+        """Convert many elements at once, for `get` to find; what makes no sense is left to it."""
+        self._values.update((key, value) for key, value in zip(keys, self.pick(keys), strict=True) if value is not None)
+
     def has_any(self, keys: tuple[int, ...]) -> bool:
         """Whether the header holds at least one of these elements (from `keys_of`)."""
         return not self._elements.keys().isdisjoint(keys)

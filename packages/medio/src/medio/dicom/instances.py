@@ -10,13 +10,40 @@ from typing import Any
 from pydicom.errors import BytesLengthException
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
-from medio.dicom.header import Header, is_dicom_start, read_header
+from medio.dicom.header import Header, is_dicom_start, keys_of, read_header
 from medio.errors import CorruptFileError, MissingFileError
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
 SENSELESS = (ValueError, TypeError, AttributeError, LookupError, OverflowError, NotImplementedError, struct.error, BytesLengthException)
 """What the conversion of a senseless value raises."""
 _PIXEL_DATA = 0x7FE00010
+_ALWAYS = keys_of(
+    [
+        "SOPClassUID",
+        "SOPInstanceUID",
+        "SeriesInstanceUID",
+        "SeriesDescription",
+        "Modality",
+        "ImageType",
+        "FrameOfReferenceUID",
+        "ImagePositionPatient",
+        "ImageOrientationPatient",
+        "PixelSpacing",
+        "SliceThickness",
+        "RescaleSlope",
+        "RescaleIntercept",
+        "RescaleType",
+        "Rows",
+        "Columns",
+        "SamplesPerPixel",
+        "PhotometricInterpretation",
+        "BitsAllocated",
+        "BitsStored",
+        "HighBit",
+        "PixelRepresentation",
+    ]
+)
+"""What reading a slice asks for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,6 +139,7 @@ def instance_of(path: Path, header: Header, size: int) -> Instance:
         header: of the file.
         size: bytes of the file.
     """
+    header.prefetch(_ALWAYS)
     offset, length = header.pixel_offset, header.pixel_length
     if header.syntax == DeflatedExplicitVRLittleEndian:
         offset, length = 0 if header.pixel_tag is not None or "Rows" in header else None, None

@@ -8,6 +8,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from io import FileIO
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
@@ -147,7 +148,7 @@ class PixelReader:
         self._decode: Decoder | None = None if layout.syntax in NATIVE else decoder_of(layout)
         self._inflated: memoryview | None = None
         self._encapsulated: Encapsulated | None = None
-        self._file = instance.path.open("rb", buffering=0)
+        self._file = FileIO(instance.path)
         try:
             self._prepare()
         except BaseException:
