@@ -22,20 +22,27 @@ def content(out: Path) -> dict[str, bytes]:
     return {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*.dcm")}
 
 
-def test_two_processes_and_any_executor_give_the_same_files_and_audit(plant: Any, tmp_path: Path) -> None:
-    plant(tmp_path / "in", 8, 21)
-    (tmp_path / "in" / "notes.txt").write_text("none")
-    one = deidentify_files(tmp_path / "in", tmp_path / "one", POLICY)
-    two = deidentify_files(tmp_path / "in", tmp_path / "two", POLICY, workers=2)
+def same_as_one_worker(plant: Any, folder: Path, **options: Any) -> None:
+    plant(folder / "in", 4, 21)
+    (folder / "in" / "notes.txt").write_text("none")
+    one = deidentify_files(folder / "in", folder / "one", POLICY)
+    other = deidentify_files(folder / "in", folder / "other", POLICY, **options)
+    assert content(folder / "one") == content(folder / "other")
+    assert len(content(folder / "one")) == 8
+    assert pq.read_table(one.audit).to_pylist() == pq.read_table(other.audit).to_pylist()
+    assert [[q.reason for q in report.quarantined] for report in (one, other)] == [["is not a DICOM file; exclude it"]] * 2
+
+
+def test_any_executor_gives_the_same_files_and_audit(plant: Any, tmp_path: Path) -> None:
     with ThreadPoolExecutor(2) as executor:
-        three = deidentify_files(tmp_path / "in", tmp_path / "three", POLICY, executor=executor)
-    assert content(tmp_path / "one") == content(tmp_path / "two") == content(tmp_path / "three")
-    assert len(content(tmp_path / "one")) == 16
-    tables = [pq.read_table(report.audit).to_pylist() for report in (one, two, three)]
-    assert tables[0] == tables[1] == tables[2]
-    assert [[q.reason for q in report.quarantined] for report in (one, two, three)] == [["is not a DICOM file; exclude it"]] * 3
+        same_as_one_worker(plant, tmp_path, executor=executor)
     with pytest.raises(ValueError, match="workers must be at least 1"):
         deidentify_files(tmp_path / "in", tmp_path / "one", POLICY, workers=0)
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_same_files_and_audit(plant: Any, tmp_path: Path) -> None:
+    same_as_one_worker(plant, tmp_path, workers=2)
 
 
 def test_the_audit_names_every_change_once_and_holds_no_value(plant: Any, scan_bytes: Any, tmp_path: Path) -> None:
@@ -54,6 +61,7 @@ def test_the_audit_names_every_change_once_and_holds_no_value(plant: Any, scan_b
     assert said["OtherPatientIDsSequence"] == "removed"
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_finished_by_the_next_and_looks_as_if_it_had_not_been_killed(plant: Any, tmp_path: Path) -> None:
     plant(tmp_path / "in", 60, 9)
     whole = deidentify_files(tmp_path / "in", tmp_path / "whole", POLICY)

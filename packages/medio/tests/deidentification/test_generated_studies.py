@@ -63,8 +63,8 @@ def _references(dataset: Any) -> set[str]:
 
 
 @pytest.mark.parametrize("policy", [STRICT, LENIENT], ids=["strict", "lenient"])
-def test_nothing_planted_in_thirty_studies_is_found_again(plant: Any, scan_bytes: Any, tmp_path: Path, policy: Policy) -> None:
-    prove(plant, scan_bytes, tmp_path, 30, 1, policy)
+def test_nothing_planted_in_twenty_studies_is_found_again(plant: Any, scan_bytes: Any, tmp_path: Path, policy: Policy) -> None:
+    prove(plant, scan_bytes, tmp_path, 20, 1, policy)
 
 
 @pytest.mark.slow

@@ -24,8 +24,6 @@ _HEADS = (
     "JAW",
     "MAXILLA",
     "MANDIBLE",
-    "EAR",
-    "EYE",
     "NECK",
     "CSPINE",
     "WHOLEBODY",
