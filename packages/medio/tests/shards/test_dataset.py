@@ -134,6 +134,21 @@ def test_boxes_and_points_move_with_the_crop(root: Path) -> None:
         assert sample["boxes"].tolist() == [[max(30 - z, 0), 10, 5, min(60 - z, 50), 12, 50]]
 
 
+def test_crops_go_by_class_component_box_point_and_mm(root: Path) -> None:
+    def centres(crop: Crop, keys: tuple[str, ...] = ("image", "mask")) -> list[dict[str, Any]]:
+        dataset = ShardDataset(root, keys=keys, crop=crop)
+        return [dataset[Draw(1, (seed, 0, "s1", 0))] for seed in range(12)]
+
+    rare = centres(Crop((3, 3, 3), foreground=1.0, class_weights={2: 1.0}, lesions="component"))
+    assert all((sample["mask"] == 2).any() for sample in rare)  # one voxel among 184800
+    in_box = centres(Crop((2, 2, 2), foreground=1.0, around="boxes"), keys=("image", "boxes"))
+    assert all(len(sample["boxes"]) == 1 for sample in in_box)
+    near = centres(Crop((9, 9, 9), foreground=1.0, around="points", jitter=1.0), keys=("image", "points"))
+    assert all(len(sample["points"]) == 1 for sample in near)
+    (sized,) = {sample["image"].shape for sample in centres(Crop(size_mm=(40.0, 30.0, 30.0)))}
+    assert sized == (2, 10, 10, 15)  # at spacing 4, 3, 2 mm
+
+
 def test_a_failing_transform_names_the_sample(root: Path) -> None:
     def fail(sample: dict[str, Any]) -> dict[str, Any]:
         raise ZeroDivisionError("no variance")

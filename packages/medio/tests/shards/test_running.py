@@ -181,6 +181,18 @@ def test_a_cluster_is_taken_by_client_executor_or_address(cluster: Any, spawned:
                 assert (report.version, report.reused, again) == (serial_version, 0, again)
 
 
+@pytest.mark.slow
+def test_an_item_that_kills_every_dask_worker_ends_the_build_with_the_name_of_its_shard(
+    cluster: Any, spawned: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from distributed import Client
+
+    monkeypatch.setattr(cluster.scheduler, "allowed_failures", 0)
+    with Client(cluster) as client, pytest.raises(MedioError, match=r"000001\.b2z: a worker process died .*workers=N"):
+        build_shards(range(6), spawned.Dying(3), tmp_path, per_shard=2, executor=client)
+    assert "000001" not in indexes(tmp_path)
+
+
 @contextlib.contextmanager
 def small_disk(folder: Path, size: int) -> Iterator[Path]:
     folder.mkdir()
@@ -242,19 +254,25 @@ def test_a_volume_is_gone_before_the_next_one_is_made(tmp_path: Path) -> None:
 
 
 PEAK = """
-import resource, sys
+import sys
+from pathlib import Path
 import medio_spawned
 from medio.shards.build import build_shards
+
+def peak():
+    # not getrusage: a process inherits the peak of its parent there
+    return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")) / 1024
+
 build_shards([0], medio_spawned.make, sys.argv[1] + "/small")
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
 build_shards(range(int(sys.argv[2])), medio_spawned.large, sys.argv[1] + "/large", per_shard=4)
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+print(peak() - before)
 """
 
 
 def test_a_build_holds_at_most_two_volumes_however_many_it_makes(spawned: ModuleType, tmp_path: Path) -> None:
-    if sys.platform != "linux":
-        pytest.skip("peak memory is measured in kilobytes on Linux")
+    if not Path("/proc/self/status").is_file():
+        pytest.skip("no /proc to measure peak memory in")
     environment = {**os.environ, "PYTHONPATH": str(Path(spawned.__file__).parent)}
     run = subprocess.run([sys.executable, "-c", PEAK, str(tmp_path), "5"], capture_output=True, text=True, check=True, env=environment)
-    assert float(run.stdout) < 2 * 64 + 16  # MiB; a volume is 64
+    assert 64 <= float(run.stdout) < 2 * 64 + 16  # MiB; a volume is 64

@@ -131,8 +131,9 @@ def read_index(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         CorruptFileError: for a file that is no index of this format.
     """
     try:
-        with path.open("rb") as file:
-            table = pq.read_table(file, columns=list(columns) if columns else None, use_threads=False, pre_buffer=False)
+        # `pq.read_table` would go through Arrow's datasets, which take three times as long for so small a file.
+        with path.open("rb") as file, pq.ParquetFile(file, pre_buffer=False) as index:
+            table = index.read(columns=list(columns) if columns else None, use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise CorruptFileError(path, f"cannot be read as a shard's index ({error}); delete it and build again") from error
     if (table.schema.metadata or {}).get(b"medio.format", b"").decode() != FORMAT:
