@@ -5,6 +5,7 @@ A worker whose parent is gone sees the same end and leaves.
 """
 
 import contextlib
+import ctypes
 import gc
 import multiprocessing
 import os
@@ -33,6 +34,7 @@ from medio.loading.slots import Slots, nameless_file, rounded
 
 _PULSE_S = 5.0
 _PATIENCE_S = 5.0
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # names of malloc.h
 
 
 class _Job(NamedTuple):
@@ -216,7 +218,7 @@ def _serve(pipe: "Connection[Any, Any]", maker: Maker, inherited: Sequence["Conn
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # What came with the fork is not for this process to collect: walking through it would copy its pages.
     gc.freeze()
-    quieten()
+    settle()
     jobs: SimpleQueue[_Job] = SimpleQueue()
     threading.Thread(target=_listen, args=(pipe, jobs), daemon=True).start()
     memory: dict[int, mmap] = {}
@@ -236,12 +238,17 @@ def _serve(pipe: "Connection[Any, Any]", maker: Maker, inherited: Sequence["Conn
             pipe.send(_Failed(job.number, Failure.of(TypeError(f"batch {job.number} ({ids_of(job.draws)}) cannot be sent: {error}"))))
 
 
-def quieten() -> None:
-    """Keep a worker to one thread: the workers are the parallelism."""
+def settle() -> None:
+    """Make a process a worker: one thread, for the workers are the parallelism, and memory that stays with it from batch to batch."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ["OMP_NUM_THREADS"] = "1"
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
+    # glibc gives large arrays back to the system when they are freed and gets them again page by page: a fifth of the time of a batch of crops.
+    change = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if change is not None:
+        change(_M_MMAP_THRESHOLD, 32 << 20)
+        change(_M_TRIM_THRESHOLD, 128 << 20)
 
 
 def _listen(pipe: "Connection[Any, Any]", jobs: "SimpleQueue[_Job]") -> None:

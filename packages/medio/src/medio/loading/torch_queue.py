@@ -8,7 +8,7 @@ from medio.errors import LoaderError
 from medio.loading.batches import Finished, ids_of
 from medio.loading.collation import finish, lay_out, need_torch
 from medio.loading.making import Failure, Maker
-from medio.loading.processes import quieten
+from medio.loading.processes import settle
 from medio.loading.sampler import Draw, Sampler
 from medio.loading.slots import check_shared_folder
 
@@ -46,7 +46,7 @@ class QueueBatches:
             timeout=timeout or 0,
             prefetch_factor=prefetch,
             multiprocessing_context=start_method,
-            worker_init_fn=_quieten,
+            worker_init_fn=_settle,
         )
         self._batches: Iterator[Any] | None = iter(loader)
 
@@ -114,5 +114,5 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
-def _quieten(worker: int) -> None:
-    quieten()
+def _settle(worker: int) -> None:
+    settle()
