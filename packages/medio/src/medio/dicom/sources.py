@@ -13,6 +13,7 @@ from medio.errors import CorruptFileError, MissingFileError
 HEADER_LIMIT = 1 << 29
 """Bytes of one file that are held at most while its header is read."""
 _BLOCK = 1 << 18
+_PACKED = 1 << 15  # deflated bytes at a time: what is not inflated yet is copied at every step
 _OPEN = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # a named pipe must not block
 
 
@@ -150,14 +151,14 @@ class InflatedSource:
         while len(self._data) < wanted and not self._inflate.eof:
             packed = self._inflate.unconsumed_tail
             if not packed:
-                packed = self._source.read_at(self._next, _BLOCK)
+                packed = self._source.read_at(self._next, _PACKED)
                 self._next += len(packed)
             if not packed:
                 break
             if len(self._data) > HEADER_LIMIT:
                 raise CorruptFileError(self.name, f"inflates to more than {HEADER_LIMIT} bytes before its pixels; exclude it")
             try:
-                self._data += self._inflate.decompress(packed, _BLOCK)
+                self._data += self._inflate.decompress(packed, min(_BLOCK, wanted - len(self._data)))
             except zlib.error as error:
                 raise CorruptFileError(self.name, f"does not inflate ({error}); fetch it again or exclude it") from error
         return bytes(self._data[position:wanted])
