@@ -16,6 +16,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittle
 
 from medio.deidentification.dataset import deidentify
 from medio.deidentification.files import deidentify_files
+from medio.deidentification.identifiers import Identifiers
 from medio.deidentification.policy import Policy
 from medio.deidentification.rules import KEEP
 from medio.deidentification.stamp import AuditEntry
@@ -233,6 +234,22 @@ def test_dates_that_are_none_and_text_in_numbers_are_removed() -> None:
 def test_objects_that_cannot_be_cleaned_are_refused(extra: dict[str, Any], words: str) -> None:
     with pytest.raises(PrivacyError, match=words):
         deidentify(ct(**extra), POLICY)
+
+
+def test_what_is_known_of_the_house_is_looked_for_in_every_text() -> None:
+    known = Identifiers.named(["Brolligan^Siobhan"]) | Identifiers(places=frozenset({"Saint Elsewhere"}))
+    policy = Policy(key="a secret of 24 letters..", clean_descriptors=True)
+    dataset = ct(SeriesDescription="for brolligan at Saint-Elsewhere, 3 mm")
+    assert deidentify(dataset, policy)[0].SeriesDescription == "for brolligan at Saint-Elsewhere, 3 mm"
+    assert deidentify(dataset, policy, known=known)[0].SeriesDescription == "for [NAME] at [PLACE], 3 mm"
+
+
+def test_text_in_the_place_of_a_uid_does_not_pass_as_a_registered_one() -> None:
+    result, _ = deidentify(ct(FrameOfReferenceUID="1.2.840.10008.1.4.1.1", StorageMediaFileSetUID="1.2.840.10008.Johanna"), POLICY)
+    assert result.FrameOfReferenceUID == "1.2.840.10008.1.4.1.1"
+    assert "Johanna" not in str(result)
+    kept = Policy(key="a secret of 24 letters..", keep_uids=True)
+    assert deidentify(ct(FrameOfReferenceUID="Johanna"), kept)[0].FrameOfReferenceUID.startswith("2.25.")
 
 
 def test_what_follows_the_last_pixel_goes_and_the_pixels_stay() -> None:

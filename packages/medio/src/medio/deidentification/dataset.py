@@ -38,10 +38,11 @@ from medio.errors import CorruptFileError, PrivacyError
 _TEXT = frozenset({"AE", "AS", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UR", "UT"})
 _PROSE = frozenset({"LO", "LT", "SH", "ST", "UC", "UT"})
 _BULK = PIXELS | LOOKUP_TABLES
+_NOBODY = Identifiers()
 _SHORTEST = 4  # letters of a name that is looked for in what is kept
 
 
-def deidentify(dataset: Dataset, policy: Policy) -> tuple[Dataset, list[AuditEntry]]:
+def deidentify(dataset: Dataset, policy: Policy, *, known: Identifiers = _NOBODY) -> tuple[Dataset, list[AuditEntry]]:
     """De-identify one DICOM object after PS3.15's Basic Profile and the policy's options, by allow-list.
 
     Kept: pixels, geometry, acquisition physics, modality, manufacturer and model, times of day. UIDs are mapped (references too, so that a series, its
@@ -52,6 +53,7 @@ def deidentify(dataset: Dataset, policy: Policy) -> tuple[Dataset, list[AuditEnt
     Args:
         dataset: as read by pydicom, with or without pixels; not changed.
         policy: key and options.
+        known: what else identifies people, e.g. the names of the staff and of the houses, to be looked for in text beside what the object itself says.
 
     Returns:
         The new dataset with fresh file meta information, ready to be written, and what was changed.
@@ -63,7 +65,7 @@ def deidentify(dataset: Dataset, policy: Policy) -> tuple[Dataset, list[AuditEnt
     """
     name = str(getattr(dataset, "filename", None) or "dataset")
     try:
-        return _Deidentifier(dataset, policy, name).run()
+        return _Deidentifier(dataset, policy, name, known).run()
     except (ValueError, TypeError, AttributeError, KeyError, IndexError, OverflowError, NotImplementedError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CorruptFileError(name, f"cannot be read as DICOM ({reason}); exclude it or fetch it again") from error
@@ -72,14 +74,14 @@ def deidentify(dataset: Dataset, policy: Policy) -> tuple[Dataset, list[AuditEnt
 class _Deidentifier:
     """One object's way through the rules."""
 
-    def __init__(self, dataset: Dataset, policy: Policy, name: str) -> None:
+    def __init__(self, dataset: Dataset, policy: Policy, name: str, known: Identifiers) -> None:
         self.dataset = dataset
         self.policy = policy
         self.name = name
         self.audit: list[AuditEntry] = []
         self.admission = Admission()
         self.identity = ""
-        self.known = Identifiers()
+        self.known = known
         self.graphics = False
         self.kept = KEEP
         for wanted, keywords in ((policy.keep_sex, SEX), (policy.keep_age, AGE), (policy.keep_size_and_weight, BODY)):
@@ -88,7 +90,7 @@ class _Deidentifier:
     def run(self) -> tuple[Dataset, list[AuditEntry]]:
         self.admission = admit(self.dataset, self.policy, self.name)
         self.identity = identity(self.dataset, self.name)
-        self.known = Identifiers.of(self.dataset, self.policy)
+        self.known = self.known | Identifiers.of(self.dataset, self.policy)
         result = self._items(self.dataset, "")
         self._search_leftovers(result, "")
         syntax = self._pixels(result)

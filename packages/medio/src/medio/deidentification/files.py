@@ -18,6 +18,7 @@ from pydicom.dataset import Dataset
 from medio.atomic import replacing
 from medio.deidentification.audit import AUDIT, AuditTable
 from medio.deidentification.dataset import deidentify, identity
+from medio.deidentification.identifiers import Identifiers
 from medio.deidentification.native import native_size
 from medio.deidentification.policy import Policy
 from medio.deidentification.stamp import AuditEntry
@@ -27,6 +28,7 @@ from medio.shards.build import Quarantined
 
 POLICY = "policy.json"
 _CHUNK = 256
+_NOBODY = Identifiers()
 _NAMING = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 _MACHINE_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EROFS, errno.EIO}
 Outcome = list[AuditEntry] | MedioError
@@ -58,6 +60,7 @@ def deidentify_files(
     progress: Callable[[int, int], None] | None = None,
     workers: int = 1,
     executor: Executor | None = None,
+    known: Identifiers = _NOBODY,
 ) -> DeidentifyReport:
     """De-identify files into `out/<patient>/<series>/<sop>.dcm`, all three of them pseudonyms; one run at a time in one `out`.
 
@@ -71,6 +74,7 @@ def deidentify_files(
         progress: called with (files done, files in all).
         workers: processes; 1 works in this one.
         executor: any `concurrent.futures.Executor` instead of own processes, e.g. a Dask client's; it must see the same paths.
+        known: what else identifies people, e.g. the names of the staff and of the houses, looked for in the text of every file.
 
     Returns:
         What was written and what was set aside.
@@ -120,7 +124,7 @@ def deidentify_files(
                 progress(done, len(files))
             before = {target for _, target in tasks if target.is_file()}
             for (path, target), outcome in zip(
-                tasks, run(partial(_write, policy=policy), *zip(*tasks, strict=True)) if tasks else (), strict=True
+                tasks, run(partial(_write, policy=policy, known=known), *zip(*tasks, strict=True)) if tasks else (), strict=True
             ):
                 done += 1
                 if isinstance(outcome, MedioError):
@@ -177,12 +181,12 @@ def _target(path: Path, *, out: Path, policy: Policy) -> Path | MedioError:
         return _as_outcome(path, error)
 
 
-def _write(path: Path, target: Path, *, policy: Policy) -> Outcome:
+def _write(path: Path, target: Path, *, policy: Policy, known: Identifiers) -> Outcome:
     """Write one copy; where it is there already, only say again what was done."""
     try:
         dataset = read_dataset(path)
         _check_pixels(dataset, path)
-        result, entries = deidentify(dataset, policy)
+        result, entries = deidentify(dataset, policy, known=known)
         if target.is_file():
             return entries
         with replacing(target) as partial_path:

@@ -1,6 +1,7 @@
 """How to de-identify: a key and the options of PS3.15 Annex E."""
 
 import hashlib
+import re
 from dataclasses import dataclass, field, fields
 from datetime import date, timedelta
 from typing import Literal
@@ -101,7 +102,8 @@ class Policy:
 
     def map_uid(self, uid: str, *, even_if_kept: bool = False) -> str:
         """Return the UID that stands for one of the originals; registered ones (SOP classes, transfer syntaxes) stay, with `keep_uids` all of them."""
-        if (self.keep_uids and not even_if_kept) or uid.startswith("1.2.840.10008.") or not uid:
+        stays = (self.keep_uids and not even_if_kept) or uid.startswith("1.2.840.10008.")
+        if not uid or (stays and re.fullmatch(r"[0-9.]{1,64}", uid)):  # text in the place of a UID is none
             return uid
         return f"2.25.{int.from_bytes(self._hash('uid', uid, 16), 'big')}"
 

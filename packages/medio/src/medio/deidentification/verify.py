@@ -227,7 +227,7 @@ class _Search:
             ("uid", self.known.uids),
         ):
             for text in texts:
-                if any(needle in low for needle in _encoded(text)):
+                if any(_stands_in(needle, low) for needle in _encoded(text)):
                     yield Leak(self.name, "file", kind)
 
     def _read(self, dataset: Dataset) -> Iterator[Leak]:
@@ -254,6 +254,13 @@ def _may_hold_text(dataset: Dataset, policy: Policy, name: str) -> bool:
         return admit(dataset, policy, name).pixels
     except PrivacyError:
         return True
+
+
+def _stands_in(needle: bytes, data: bytes) -> bool:
+    if needle not in data:
+        return False
+    # Six digits stand inside longer numbers and UIDs by chance.
+    return not re.fullmatch(rb"[\d.]+", needle) or re.search(rb"(?<![\d.])0*" + re.escape(needle) + rb"(?![\d.])", data) is not None
 
 
 def _encoded(text: str) -> set[bytes]:
