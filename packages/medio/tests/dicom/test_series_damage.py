@@ -26,7 +26,7 @@ def test_a_damaged_file_gives_volumes_or_a_medio_error(shared_data: Path, tmp_pa
     rng = np.random.default_rng(11)
     path = tmp_path / "damaged.dcm"
     outcomes = {"volumes": 0, "error": 0}
-    for _ in range(40):
+    for _ in range(40 if len(whole) < 300_000 else 10):
         data = bytearray(whole)
         for place in rng.integers(132, header, rng.integers(1, 20)):
             data[place] = rng.integers(256)

@@ -138,8 +138,12 @@ def instance_of(path: Path, header: Header, size: int) -> Instance:
         path: where the file lies, or what errors call it.
         header: of the file.
         size: bytes of the file.
+
+    Raises:
+        CorruptFileError: a character set that makes no sense.
     """
-    header.prefetch(_ALWAYS)
+    with sound(path):  # a character set that makes no sense shows here first
+        header.prefetch(_ALWAYS)
     offset, length = header.pixel_offset, header.pixel_length
     if header.syntax == DeflatedExplicitVRLittleEndian:
         offset, length = 0 if header.pixel_tag is not None or "Rows" in header else None, None
