@@ -18,7 +18,9 @@ class Result:
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]):
+def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)  # `scan` writes beside the reader where no --out is given
+
     def call(*words: object) -> Result:
         with pytest.raises(SystemExit) as stop:
             run_typer(app, name="med-ingest", errors=("medio.errors.MedioError",), argv=[str(w) for w in words])
