@@ -46,38 +46,31 @@ def outline_mask(mask: npt.NDArray[Any]) -> list[npt.NDArray[np.float64]]:
         mask: (H, W), true inside.
 
     Returns:
-        (n, 2) corners each as (row, column), at half numbers; outer borders and those of holes alike. Regions that touch at a corner alone are kept apart.
+        (n, 2) corners each as (row, column), at half numbers; outer borders and those of holes alike.
     """
     padded = np.pad(np.asarray(mask, bool), 1)
-    # Directed pixel edges with the inside on the right hand side, from corner to corner; corner (i, j) is the upper left of padded pixel (i, j).
-    following: dict[tuple[int, int], list[tuple[int, int]]] = {}
-    across = padded[1:, :] != padded[:-1, :]
-    for i, j in np.argwhere(across):
-        a, b = (int(i) + 1, int(j)), (int(i) + 1, int(j) + 1)
-        begin, end = (a, b) if padded[i + 1, j] else (b, a)
-        following.setdefault(begin, []).append(end)
-    beside = padded[:, 1:] != padded[:, :-1]
-    for i, j in np.argwhere(beside):
-        a, b = (int(i), int(j) + 1), (int(i) + 1, int(j) + 1)
-        begin, end = (b, a) if padded[i, j + 1] else (a, b)
-        following.setdefault(begin, []).append(end)
+    a, b, c, d = padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]
+    # A border bends where one or three of the four pixels around a corner are inside; where two touch across the corner, two bends meet.
+    copies = (a ^ b ^ c ^ d).astype(np.int64) + 2 * ((a == d) & (b == c) & (a != b))
+    rows, columns = np.nonzero(copies)
+    count = copies[rows, columns]
+    rows, columns = np.repeat(rows, count), np.repeat(columns, count)
+    # Along every row of corners the border runs from the first bend to the second, the third to the fourth, …; down every column likewise.
+    across = (np.arange(len(rows)) ^ 1).tolist()
+    by_column = np.lexsort((rows, columns))
+    below = np.empty(len(rows), np.int64)
+    below[by_column[0::2]], below[by_column[1::2]] = by_column[1::2], by_column[0::2]
+    down = below.tolist()
+    corners = np.stack([rows, columns], axis=1).astype(np.float64) - 0.5
+    seen = bytearray(len(rows))
     polygons = []
-    while following:
-        start = next(iter(following))
-        loop, here, came = [start], start, (0, 0)
-        while True:
-            choices = following[here]
-            # At a corner that two regions share, turn right: stay with the region that was followed.
-            right = (here[0] + came[1], here[1] - came[0])
-            chosen = choices.index(right) if right in choices else 0
-            there = choices.pop(chosen)
-            if not choices:
-                del following[here]
-            came, here = (there[0] - here[0], there[1] - here[1]), there
-            if here == start:
-                break
-            loop.append(here)
-        points = np.array(loop, np.float64)
-        bent = (np.diff(points, axis=0, append=points[:1]) != np.diff(points, axis=0, prepend=points[-1:])).any(axis=1)
-        polygons.append(points[bent] - 1.5)
+    for start in range(len(rows)):
+        loop, here = [], start
+        while not seen[here]:
+            there = across[here]
+            loop += [here, there]
+            seen[here] = seen[there] = 1
+            here = down[there]
+        if loop:
+            polygons.append(corners[loop])
     return polygons

@@ -176,7 +176,7 @@ def _contours(
             item.ContourImageSequence = [reference]
             item.ContourGeometricType, item.NumberOfContourPoints = "CLOSED_PLANAR", len(polygon)
             points = frame.position + polygon[:, :1] * down + polygon[:, 1:] * right
-            item.ContourData = [f"{value:.4f}" for value in points.ravel()]
+            item.ContourData = [f"{value:.4f}" for value in points.ravel().tolist()]
             contours.append(item)
     drawn = Dataset()
     drawn.ROIDisplayColor, drawn.ReferencedROINumber, drawn.ContourSequence = list(colour), structure.number, contours
