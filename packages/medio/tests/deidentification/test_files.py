@@ -115,17 +115,19 @@ def test_a_full_disk_stops_the_run_and_a_file_that_cannot_be_read_does_not(
     assert [Path(q.item) for q in report.quarantined] == [planted[3].path]
 
 
-def test_with_kept_uids_a_uid_that_is_a_path_does_not_lead_outside(plant: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("uid", ["../../../outside", "..", "1..2", "Johanna"])
+def test_with_kept_uids_a_uid_that_is_none_is_mapped_and_leads_nowhere_else(plant: Any, tmp_path: Path, uid: str) -> None:
     from pydicom import dcmread
 
     planted = plant(tmp_path / "in", 1, 2)
     dataset = dcmread(planted[0].path)
-    dataset.SeriesInstanceUID = "../../../outside"
+    dataset.SeriesInstanceUID = uid
     dataset.save_as(planted[0].path)
-    keep = Policy(key=POLICY.key, clean_structured=True, keep_uids=True)
-    report = deidentify_files(tmp_path / "in", tmp_path / "out", keep)
-    assert [q.reason for q in report.quarantined] == ["has a Series or SOP Instance UID that is none; exclude it"]
-    assert not (tmp_path / "outside").exists()
+    report = deidentify_files(tmp_path / "in", tmp_path / "out", Policy(key=POLICY.key, clean_structured=True, keep_uids=True))
+    folders = {path.relative_to(tmp_path / "out").parts[1] for path in report.written}
+    assert any(folder.startswith("2.25.") for folder in folders)
+    assert all(len(path.relative_to(tmp_path / "out").parts) == 3 for path in report.written)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
 
 
 def test_a_folder_of_an_earlier_version_stays_open_to_its_policy() -> None:
@@ -139,3 +141,24 @@ def test_a_folder_of_an_earlier_version_stays_open_to_its_policy() -> None:
         len({Policy(key=POLICY.key, **{name: True}).fingerprint() for name in ("keep_uids", "keep_device", "clean_descriptors")} | {old})
         == 4
     )
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom's, of each broken value
+def test_two_hundred_damaged_files_are_copied_or_set_aside_and_never_stop_the_run(plant: Any, tmp_path: Path) -> None:
+    from random import Random
+
+    planted = plant(tmp_path / "whole", 3, 4)
+    random = Random(0)
+    (tmp_path / "in").mkdir()
+    for number in range(200):
+        data = bytearray(random.choice(planted).path.read_bytes())
+        for _ in range(random.choice((1, 3, 20))):
+            data[random.randrange(132, len(data))] = random.randrange(256)
+        if random.random() < 0.2:
+            del data[random.randrange(200, len(data)) :]
+        (tmp_path / "in" / f"{number:03d}.dcm").write_bytes(data)
+    everything = Policy(key=POLICY.key, clean_structured=True, clean_descriptors=True, keep_safe_private=True, keep_characteristics=True)
+    report = deidentify_files(tmp_path / "in", tmp_path / "out", everything)
+    assert len(report.written) + len(report.quarantined) == 200
+    assert len(report.quarantined) > 50  # copies of one instance, too
+    assert len(content(tmp_path / "out")) == len(report.written)

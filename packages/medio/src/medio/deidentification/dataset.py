@@ -1,9 +1,12 @@
 """De-identification by allow-list: what is not known to be harmless does not survive; a patient's timeline does."""
 
+import struct
 from copy import deepcopy
+from pathlib import Path
 
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
@@ -39,6 +42,11 @@ _TEXT = frozenset({"AE", "AS", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "
 _PROSE = frozenset({"LO", "LT", "SH", "ST", "UC", "UT"})
 _BULK = PIXELS | LOOKUP_TABLES
 _NOBODY = Identifiers()
+BROKEN = (
+    *(ValueError, TypeError, AttributeError, LookupError, OverflowError, NotImplementedError, EOFError, RecursionError),
+    *(struct.error, BytesLengthException),
+)
+"""What pydicom raises where an element is not what it should be, most of it only when the element is looked at."""
 _SHORTEST = 4  # letters of a name that is looked for in what is kept
 
 
@@ -66,9 +74,8 @@ def deidentify(dataset: Dataset, policy: Policy, *, known: Identifiers = _NOBODY
     name = str(getattr(dataset, "filename", None) or "dataset")
     try:
         return _Deidentifier(dataset, policy, name, known).run()
-    except (ValueError, TypeError, AttributeError, KeyError, IndexError, OverflowError, NotImplementedError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CorruptFileError(name, f"cannot be read as DICOM ({reason}); exclude it or fetch it again") from error
+    except BROKEN as error:
+        raise corrupt(name, error) from error
 
 
 class _Deidentifier:
@@ -356,6 +363,12 @@ class _Deidentifier:
 
     def _note(self, place: str, keyword: str, action: str) -> None:
         self.audit.append(AuditEntry(place, keyword, action))
+
+
+def corrupt(path: Path | str, error: Exception) -> CorruptFileError:
+    """Say in one line that a file cannot be read, and why."""
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return CorruptFileError(path, f"cannot be read as DICOM ({reason}); exclude it or fetch it again")
 
 
 def identity(dataset: Dataset, name: str) -> str:

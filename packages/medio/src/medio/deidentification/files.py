@@ -17,7 +17,7 @@ from pydicom.dataset import Dataset
 
 from medio.atomic import replacing
 from medio.deidentification.audit import AUDIT, AuditTable
-from medio.deidentification.dataset import deidentify, identity
+from medio.deidentification.dataset import BROKEN, corrupt, deidentify, identity
 from medio.deidentification.identifiers import Identifiers
 from medio.deidentification.native import native_size
 from medio.deidentification.policy import Policy
@@ -151,9 +151,6 @@ def target_of(header: Dataset, out: Path, policy: Policy, path: Path | str) -> P
     series, sop = (policy.map_uid(str(header.get(keyword) or "")) for keyword in ("SeriesInstanceUID", "SOPInstanceUID"))
     if not series or not sop:
         raise CorruptFileError(path, "has no Series or no SOP Instance UID, which name its output; exclude it")
-    if not all(set(uid) <= set("0123456789.") and uid.strip(".") for uid in (series, sop)):
-        # With `keep_uids` they become names of files as they are.
-        raise CorruptFileError(path, "has a Series or SOP Instance UID that is none; exclude it")
     return out / policy.pseudonym(identity(header, str(path))) / series / f"{sop}.dcm"
 
 
@@ -177,7 +174,7 @@ def _target(path: Path, *, out: Path, policy: Policy) -> Path | MedioError:
             raise CorruptFileError(path, "is not a DICOM file; exclude it")
         header = read_dataset(path, stop_before_pixels=True, specific_tags=list(_NAMING))
         return target_of(header, out, policy, path)
-    except (MedioError, OSError) as error:
+    except (MedioError, OSError, *BROKEN) as error:
         return _as_outcome(path, error)
 
 
@@ -192,21 +189,21 @@ def _write(path: Path, target: Path, *, policy: Policy, known: Identifiers) -> O
         with replacing(target) as partial_path:
             try:
                 dcmwrite(partial_path, result, enforce_file_format=True)
-            except (ValueError, TypeError, AttributeError, KeyError, NotImplementedError) as error:
+            except BROKEN as error:
                 raise CorruptFileError(path, f"cannot be written anew ({error}); exclude it") from error
             with partial_path.open("rb") as file:
                 os.fsync(file.fileno())
         return entries
-    except (MedioError, OSError) as error:
+    except (MedioError, OSError, *BROKEN) as error:
         return _as_outcome(path, error)
 
 
-def _as_outcome(path: Path, error: MedioError | OSError) -> MedioError:
+def _as_outcome(path: Path, error: Exception) -> MedioError:
     if isinstance(error, MedioError):
         return error
-    if error.errno in _MACHINE_FAULTS:
+    if isinstance(error, OSError) and error.errno in _MACHINE_FAULTS:
         raise error
-    return CorruptFileError(path, str(error))
+    return corrupt(path, error)
 
 
 def _set_aside(path: Path, error: MedioError) -> Quarantined:

@@ -103,7 +103,7 @@ class Policy:
     def map_uid(self, uid: str, *, even_if_kept: bool = False) -> str:
         """Return the UID that stands for one of the originals; registered ones (SOP classes, transfer syntaxes) stay, with `keep_uids` all of them."""
         stays = (self.keep_uids and not even_if_kept) or uid.startswith("1.2.840.10008.")
-        if not uid or (stays and re.fullmatch(r"[0-9.]{1,64}", uid)):  # text in the place of a UID is none
+        if not uid or (stays and len(uid) <= 64 and re.fullmatch(r"[0-9]+(\.[0-9]+)*", uid)):  # text in the place of a UID is none
             return uid
         return f"2.25.{int.from_bytes(self._hash('uid', uid, 16), 'big')}"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 
 from medio.deidentification.admission import admit
-from medio.deidentification.dataset import identity
+from medio.deidentification.dataset import BROKEN, identity
 from medio.deidentification.files import read_dataset, target_of
 from medio.deidentification.identifiers import Identifiers, fold, parse_day, values_of
 from medio.deidentification.policy import Policy
@@ -101,10 +101,12 @@ def verify_deidentified(
         try:
             header = read_dataset(path, stop_before_pixels=True)
             who, target = identity(header, str(path)), target_of(header, folder, policy, path)
-        except MedioError:
+            mine = replace(Identifiers.of(header, policy), dates=frozenset())
+        except (MedioError, *BROKEN):
+            # What cannot be read has no copy either.
             absent += 1
             continue
-        of_patient[who] = of_patient.get(who, Identifiers()) | replace(Identifiers.of(header, policy), dates=frozenset())
+        of_patient[who] = of_patient.get(who, Identifiers()) | mine
         if target.is_file():
             pairs.setdefault(target, (path, who))
         else:
@@ -150,7 +152,7 @@ class _Search:
             found += list(self._marks(dataset))
             if read_pixels and _may_hold_text(dataset, self.policy, self.name):
                 found += list(self._read(dataset))
-        except (MedioError, ValueError, TypeError, AttributeError, KeyError, NotImplementedError):
+        except (MedioError, *BROKEN):
             yield Leak(self.name, "file", "unreadable")
             found = []
         yield from found
