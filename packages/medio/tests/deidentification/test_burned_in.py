@@ -239,3 +239,26 @@ def test_twelve_generated_captures_hold_no_name_after_cleaning(tmp_path: Path) -
     dirty.save_as(report.written[0])
     with pytest.raises(PrivacyError, match=r"1 leaks: .*\(7FE0,0010\) \(pixels\)"):
         verify_deidentified(tmp_path / "in", tmp_path / "out", POLICY, read_pixels=True)
+
+
+@pytest.mark.slow
+def test_the_shared_files_with_planted_identifiers_come_out_clean(shared_data: Path, tmp_path: Path) -> None:
+    source = shared_data / "deid"
+    everything = Policy(key=POLICY.key, clean_pixels=True, clean_graphics=True, clean_structured=True, keep_safe_private=True)
+    report = deidentify_files(sorted(source.rglob("*.dcm")), tmp_path / "out", everything)
+    assert report.quarantined == ()
+    assert len(report.written) == 4
+    assert verify_deidentified(source, tmp_path / "out", everything, read_pixels=True).leaks == ()
+    planted = {
+        str(value).encode()
+        for path in source.rglob("*.dcm")
+        for element in dcmread(path, stop_before_pixels=True).iterall()
+        if element.VR == "PN"
+        or element.tag.is_private
+        or element.keyword in ("PatientID", "AccessionNumber", "InstitutionName", "StationName")
+        for value in (element.value if element.VM > 1 else [element.value])
+        if element.VR not in ("SQ", "DS", "IS", "CS") and len(str(value)) >= 6
+    }
+    assert len(planted) > 30
+    written = b"".join(path.read_bytes() for path in report.written)
+    assert [text for text in sorted(planted) if text in written] == []

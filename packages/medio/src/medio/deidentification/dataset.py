@@ -11,6 +11,8 @@ from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from medio.deidentification.admission import Admission, admit
+from medio.deidentification.burned_in import clean_pixels
+from medio.deidentification.graphics import DATA, clean_overlay, clear_unused_bits, is_layout
 from medio.deidentification.identifiers import Identifiers, values_of
 from medio.deidentification.native import native_size
 from medio.deidentification.policy import Policy
@@ -234,7 +236,8 @@ class _Deidentifier:
             return dummy(element)
         # An empty sequence is valid only where it must be there (type 2); where it need not, it may not be empty.
         if ("Z" in basic or ("D" in basic and not given)) and not (element.VR == "SQ" and "X" in basic and keyword not in TYPE_2_SEQUENCES):
-            self._note(place, keyword, "emptied") if given else None
+            if given:
+                self._note(place, keyword, "emptied")
             return empty(element)
         return self._drop(place, keyword)
 
@@ -287,8 +290,6 @@ class _Deidentifier:
         return self._drop(place, "private")
 
     def _overlay(self, element: DataElement, parent: Dataset, place: str) -> DataElement | None:
-        from medio.deidentification.graphics import DATA, clean_overlay, is_layout
-
         keyword = "Overlay"  # the dictionary has no keyword for groups that repeat
         if not self.policy.clean_graphics or (element.tag.group, DATA) not in parent:
             return self._drop(place, keyword)
@@ -322,8 +323,6 @@ class _Deidentifier:
 
     def _pixels(self, result: Dataset) -> UID | None:
         """Clean the pixels; return their new transfer syntax where they were written anew."""
-        from medio.deidentification.graphics import clear_unused_bits
-
         if clear_unused_bits(self.dataset, result, self.name):
             self._note("(7FE0,0010)", "PixelData", "overlay bits cleared")
         pixels = result.get("PixelData")
@@ -338,8 +337,6 @@ class _Deidentifier:
             )
         if pixels is None or not (self.admission.pixels or tainted):
             return None
-        from medio.deidentification.burned_in import clean_pixels
-
         cleaned = clean_pixels(self.dataset, result, self.name, outside_regions=self.policy.blank_outside_regions, anew=tainted)
         if cleaned.encoded:
             self._note("(7FE0,0010)", "PixelData", "text blanked" if cleaned.boxes else "replaced")

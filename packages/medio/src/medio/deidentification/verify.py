@@ -9,6 +9,7 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 
 from medio.deidentification.admission import admit
+from medio.deidentification.burned_in import find_text_in
 from medio.deidentification.dataset import BROKEN, identity
 from medio.deidentification.files import read_dataset, target_of
 from medio.deidentification.identifiers import Identifiers, fold, parse_day, values_of
@@ -233,8 +234,6 @@ class _Search:
                     yield Leak(self.name, "file", kind)
 
     def _read(self, dataset: Dataset) -> Iterator[Leak]:
-        from medio.deidentification.burned_in import find_text_in
-
         read = " ".join(box.text for box in find_text_in(dataset))
         plain = _alike(read)
         similar = any(len(alike) >= 5 and alike in plain for alike in map(_alike, self.known.names | self.known.numbers))
