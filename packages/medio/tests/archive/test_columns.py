@@ -96,7 +96,7 @@ def test_what_frames_disagree_on_is_not_in_the_index(write_ct: WriteCT, tmp_path
 
 
 def test_a_report_that_ends_early_is_an_error_row(tmp_path: Path) -> None:
-    data = Path(get_testdata_file("rtplan.dcm")).read_bytes()
+    data = Path(get_testdata_file("rtplan.dcm", download=False)).read_bytes()
     (tmp_path / "a.dcm").write_bytes(data[: len(data) - 10])
     assert medio.scan(tmp_path)["error"].to_pylist() == ["ends inside its header; the file is truncated, fetch it again or exclude it"]
 
@@ -110,7 +110,7 @@ def test_objects_that_refer_say_to_what(shared_data: Path) -> None:
         evidence = [s for study in dataset.get("CurrentRequestedProcedureEvidenceSequence", []) for s in study.ReferencedSeriesSequence]
         expected = {str(s.SeriesInstanceUID) for s in [*dataset.get("ReferencedSeriesSequence", []), *evidence]}
         assert set(row["referenced_series_instance_uid"] or []) == expected
-    structures = medio.scan(Path(get_testdata_file("rtstruct.dcm")).parent).to_pylist()
+    structures = medio.scan(Path(get_testdata_file("rtstruct.dcm", download=False)).parent).to_pylist()
     row = next(r for r in structures if r["path"].endswith("/rtstruct.dcm"))
     (frame,) = dcmread(row["path"], force=True).ReferencedFrameOfReferenceSequence
     (study,) = frame.RTReferencedStudySequence
@@ -127,7 +127,7 @@ def test_a_radiopharmaceutical_is_found_in_its_sequence(write_ct: WriteCT, tmp_p
 
 
 def test_a_dicomdir_is_a_row_and_what_it_names_in_vain_too() -> None:
-    source = Path(get_testdata_file("DICOMDIR"))
+    source = Path(get_testdata_file("DICOMDIR", download=False))
     table = medio.scan(source.parent)
     rows = {row["path"]: row for row in table.to_pylist()}
     marked = rows[str(source)]
@@ -143,7 +143,7 @@ def test_a_dicomdir_is_a_row_and_what_it_names_in_vain_too() -> None:
 
 
 def test_a_file_gone_from_a_dicomdir_is_noticed_by_the_next_scan(tmp_path: Path) -> None:
-    source = Path(get_testdata_file("DICOMDIR"))
+    source = Path(get_testdata_file("DICOMDIR", download=False))
     records = dcmread(source).DirectoryRecordSequence
     parts = next(list(r.ReferencedFileID) for r in records if "ReferencedFileID" in r)
     (tmp_path / "DICOMDIR").write_bytes(source.read_bytes())

@@ -132,7 +132,7 @@ def test_without_its_option_each_kind_is_refused_and_some_always() -> None:
 
 @pytest.mark.parametrize("name", ["test-SR.dcm", "reportsi.dcm"])
 def test_real_reports_keep_their_tree(name: str) -> None:
-    source = dcmread(str(get_testdata_file(name)))
+    source = dcmread(str(get_testdata_file(name, download=False)))
     result, _ = deidentify(source, POLICY)
 
     assert [i.RelationshipType for i in result.ContentSequence] == [i.RelationshipType for i in source.ContentSequence]

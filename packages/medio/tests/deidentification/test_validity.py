@@ -32,7 +32,7 @@ def prove(path: Path, folder: Path, policy: Policy) -> None:
 
 @pytest.mark.parametrize("name", OURS)
 def test_a_copy_of_a_test_file_has_no_error_that_the_original_has_not(name: str, tmp_path: Path) -> None:
-    prove(Path(str(get_testdata_file(name))), tmp_path, POLICY)
+    prove(Path(str(get_testdata_file(name, download=False))), tmp_path, POLICY)
 
 
 @pytest.mark.parametrize("pattern", REAL)
@@ -47,7 +47,7 @@ def test_a_copy_of_a_real_file_has_no_error_that_the_original_has_not(pattern: s
 
 
 def test_dciodvfy_sees_an_error(tmp_path: Path) -> None:
-    dataset = dcmread(str(get_testdata_file("CT_small.dcm")))
+    dataset = dcmread(str(get_testdata_file("CT_small.dcm", download=False)))
     del dataset.Modality
     dcmwrite(tmp_path / "bad.dcm", dataset)
     assert any("Modality" in error for error in errors(tmp_path / "bad.dcm"))

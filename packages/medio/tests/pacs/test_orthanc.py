@@ -69,7 +69,7 @@ def test_what_is_stored_is_found_and_comes_back_as_it_was(archive: Any, road: st
 @pytest.mark.parametrize("road", ["dimse", "web"])
 @pytest.mark.parametrize("name", COMPRESSED)
 def test_compressed_objects_keep_their_transfer_syntax_both_ways(archive: Any, road: str, name: str, tmp_path: Path) -> None:
-    path = Path(get_testdata_file(name))
+    path = Path(get_testdata_file(name, download=False))
     peer = getattr(archive, road)
     assert peer.store(path).failed == ()
     fetched = peer.retrieve(tmp_path, uids(path)[0])
