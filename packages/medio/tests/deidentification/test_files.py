@@ -162,3 +162,19 @@ def test_two_hundred_damaged_files_are_copied_or_set_aside_and_never_stop_the_ru
     assert len(report.written) + len(report.quarantined) == 200
     assert len(report.quarantined) > 50  # copies of one instance, too
     assert len(content(tmp_path / "out")) == len(report.written)
+
+
+def test_real_secondary_captures_and_ultrasounds_are_set_aside(shared_data: Path, tmp_path: Path) -> None:
+    report = deidentify_files(shared_data / "deid", tmp_path / "out", POLICY)
+    assert report.written == ()
+    reasons = [q.reason for q in report.quarantined if q.item.endswith(".dcm")]
+    assert len(reasons) == 4
+    assert all("may hold text" in reason for reason in reasons)
+
+
+def test_a_raw_data_object_beside_a_series_is_set_aside(shared_data: Path, tmp_path: Path) -> None:
+    raw = shared_data / "dicom_multivendor" / "mr_philips_elition_mprage" / "1301_WIP_ADNI_Sag3D_MPRAGE_Raw.dcm"
+    report = deidentify_files([raw], tmp_path / "out", POLICY)
+    assert [q.reason for q in report.quarantined] == [
+        "Raw Data Storage is raw or fiducial data of a form that only its vendor knows; exclude it"
+    ]
