@@ -73,7 +73,8 @@ def read_frames_into(
         instances: the files.
         out: (N, H, W), or (N, H, W, 3) for colour; filled. Its type is that of the frames, or one that holds all their values.
         places: for each file, the index along N of each of its frames; None leaves a frame out, undecoded.
-        threads: at once; None for as many as there are cores. The decoders and the file reads free the GIL.
+        threads: at once; None for as many as there are cores, but one for uncompressed files: they are read faster than threads take turns. More may still
+            help there where a file system answers slowly.
         after: called as `after(n, out[n])` by the decoding thread when a frame is in place, while it is still in the cache.
 
     Raises:
@@ -82,9 +83,9 @@ def read_frames_into(
         UnsupportedError: a transfer syntax that is not read, or values that the type of `out` cannot hold.
     """
     jobs: list[_Job] = []
-    workers = max(1, threads if threads is not None else _cores())
-    for instance, wanted in zip(instances, places, strict=True):
-        layout = layout_of(instance)
+    layouts = [layout_of(instance) for instance in instances]
+    workers = max(1, threads if threads is not None else _helpful(layouts))
+    for instance, layout, wanted in zip(instances, layouts, places, strict=True):
         _check_fits(layout, out)
         pairs = [(index, place) for index, place in enumerate(wanted) if place is not None]
         # A file of many frames is shared out, but one whose frames come out of one stream is not.
@@ -260,7 +261,10 @@ def _check_fits(layout: Layout, out: npt.NDArray[Any]) -> None:
         raise UnsupportedError(layout.path, f"values of {layout.dtype} do not fit in an array of {out.dtype}; choose a wider type")
 
 
-def _cores() -> int:
+def _helpful(layouts: Sequence[Layout]) -> int:
+    """How many threads gain: the decoders free the GIL, but plain reading is over before another thread has it."""
+    if all(layout.syntax in NATIVE and layout.syntax != DEFLATED for layout in layouts):
+        return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

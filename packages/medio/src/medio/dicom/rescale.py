@@ -33,7 +33,7 @@ def read_rescaled(
         size: (D, H, W).
         slopes: D slopes.
         intercepts: D intercepts.
-        threads: decoding threads; None for as many as there are cores.
+        threads: decoding threads; None for as many as help, see `read_frames_into`.
 
     Returns:
         (D, H, W) int16 where every slope and intercept is whole and every result fits, else float32.
