@@ -2,14 +2,13 @@
 
 import struct
 import sys
+import time
 import tracemalloc
 from pathlib import Path
 
 import imagecodecs
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydicom.pixels.processing import apply_color_lut, convert_color_space
 
 import medio
@@ -17,8 +16,7 @@ from medio.dicom.colour import to_rgb
 from medio.dicom.gdcm_child import decode_elsewhere
 from medio.dicom.instances import open_instance
 from medio.dicom.layout import layout_of
-from medio.dicom.pixels import frames, read_frames_into
-from medio.dicom.rescale import read_rescaled
+from medio.dicom.pixels import frames
 
 sys.path.insert(0, str(Path(__file__).parent / "making"))
 from dicom_encoding import (
@@ -37,6 +35,7 @@ from dicom_encoding import (
     dataset,
     encode,
     items,
+    made,
     write,
     write_encoded,
 )
@@ -44,14 +43,6 @@ from dicom_encoding import (
 NATIVE = (EXPLICIT, BIG, DEFLATED, RAW_FRAGMENTS, DEFLATED_FRAMES)
 ENCODED = (RLE, LOSSLESS, JPEG_LS, JPEG_2000, HTJ2K, JPEG_XL)
 EVERY = (*NATIVE, *ENCODED)
-
-
-def made(dtype: str, bits: int, count: int = 1, shape: tuple[int, ...] = (24, 30)) -> np.ndarray:
-    """Smooth values with noise over the whole range of the bits."""
-    rng = np.random.default_rng(bits)
-    low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if dtype[0] == "i" else (0, (1 << bits) - 1)
-    ramp = np.linspace(low, high, count * int(np.prod(shape))) + rng.normal(0, 3, count * int(np.prod(shape)))
-    return np.clip(ramp, low, high).astype(dtype).reshape(count, *shape)
 
 
 def read(path: Path) -> np.ndarray:
@@ -206,89 +197,25 @@ def test_a_palette_gives_the_colours_of_pydicom(tmp_path: Path, dtype: str, segm
     assert np.array_equal(np.stack(list(frames(instance, palette=False))), indices)
 
 
-class TestEncapsulation:
-    """The frames of a file lie in fragments; tables may help, mislead or be absent."""
-
-    truth = made("u2", 12, count=3)
-
-    def streams(self) -> list[bytes]:
-        return [s + b"\0" * (len(s) % 2) for s in (encode(JPEG_LS, frame, 12) for frame in self.truth)]
-
-    def file(self, folder: Path, pixels: bytes, **changes: object) -> Path:
-        return write(folder / "a.dcm", dataset(self.truth, bits=12, **changes), pixels, JPEG_LS, vr="OB", undefined=True)
-
-    def split(self, parts: int) -> tuple[list[bytes], bytes]:
-        """Cut each stream in parts; the fragments, and the offset table that is right for them."""
-        fragments, offsets, place = [], [], 0
-        for stream in self.streams():
-            offsets.append(place)
-            step = -(-len(stream) // parts // 2) * 2
-            cut = [stream[i : i + step] for i in range(0, len(stream), step)]
-            fragments += cut
-            place += sum(8 + len(part) for part in cut)
-        return fragments, struct.pack(f"<{len(offsets)}I", *offsets)
-
-    @pytest.mark.parametrize("table", ["right", "empty", "wrong", "short"])
-    @pytest.mark.parametrize("parts", [1, 2, 3])
-    def test_frames_are_found_with_any_table_and_any_fragments(self, tmp_path: Path, parts: int, table: str) -> None:
-        fragments, right = self.split(parts)
-        tables = {"right": right, "empty": b"", "wrong": struct.pack("<3I", 0, 10, 20), "short": right[:4]}
-        assert np.array_equal(read(self.file(tmp_path, items(tables[table], fragments))), self.truth)
-
-    def test_the_extended_table_is_used(self, tmp_path: Path) -> None:
-        fragments, right = self.split(2)
-        offsets = struct.unpack("<3I", right)
-        extended = struct.pack("<3Q", *offsets)
-        lengths = struct.pack("<3Q", *(len(s) for s in self.streams()))
-        path = self.file(tmp_path, items(b"", fragments), ExtendedOffsetTable=extended, ExtendedOffsetTableLengths=lengths)
-        assert np.array_equal(read(path), self.truth)
-
-    def test_one_frame_may_be_many_fragments(self, tmp_path: Path) -> None:
-        stream = self.streams()[0]
-        pixels = items(b"", [stream[i : i + 50] for i in range(0, len(stream), 50)])
-        path = write(tmp_path / "a.dcm", dataset(self.truth[:1], bits=12), pixels, JPEG_LS, vr="OB", undefined=True)
-        assert np.array_equal(read(path), self.truth[:1])
-
-    def test_fragments_of_odd_length_and_a_missing_delimiter_are_met(self, tmp_path: Path) -> None:
-        odd = [encode(JPEG_LS, frame, 12) for frame in self.truth]
-        odd = [s if len(s) % 2 else s + b"\0" + b"" for s in odd]
-        unpadded = items(b"", odd, delimiter=False)
-        assert np.array_equal(read(self.file(tmp_path, unpadded)), self.truth)
-        padded = b"".join(struct.pack("<HHI", 0xFFFE, 0xE000, len(s)) + s + b"\0" * (len(s) % 2) for s in (b"", *odd))
-        assert np.array_equal(read(self.file(tmp_path, padded)), self.truth)
-
-    def test_too_few_frames_are_counted(self, tmp_path: Path) -> None:
-        with pytest.raises(medio.CorruptFileError, match=r"holds 2 of 3 frames \(it is truncated\)"):
-            read(self.file(tmp_path, items(b"", self.streams()[:2])))
-
-    def test_more_frames_than_declared_are_left(self, tmp_path: Path) -> None:
-        assert np.array_equal(read(self.file(tmp_path, items(b"", self.streams()), NumberOfFrames=2)), self.truth[:2])
-
-    def test_a_cut_in_the_last_fragment_is_told_in_bytes(self, tmp_path: Path) -> None:
-        path = self.file(tmp_path, items(b"", self.streams(), delimiter=False))
-        path.write_bytes(path.read_bytes()[:-20])
-        with pytest.raises(medio.CorruptFileError, match="ends 20 bytes before frame 3 of 3 does"):
-            read(path)
-
-    def test_something_else_among_the_items_is_named(self, tmp_path: Path) -> None:
-        pixels = items(b"", self.streams()[:1], delimiter=False) + struct.pack("<HHI", 0x0008, 0x0016, 4) + b"abcd"
-        with pytest.raises(medio.CorruptFileError, match=r"holds 1 of 3 frames \(\(0008,0016\) stands where an item should\)"):
-            read(self.file(tmp_path, pixels))
-
-    def test_fragments_under_an_uncompressed_syntax_are_refused(self, tmp_path: Path) -> None:
-        path = write(tmp_path / "a.dcm", dataset(self.truth, bits=12), items(b"", self.streams()), EXPLICIT, vr="OB", undefined=True)
-        with pytest.raises(medio.CorruptFileError, match="in fragments though transfer syntax"):
-            read(path)
-
-
 @pytest.mark.parametrize("syntax", ENCODED)
 def test_a_codestream_that_ends_early_is_an_error_and_never_half_an_image(tmp_path: Path, syntax: str) -> None:
     truth = made("u2", 12, shape=(64, 64))
     stream = encode(syntax, truth[0], 12)
     for keep in (len(stream) // 2, len(stream) - 60, 30, 1):
         path = write(tmp_path / "a.dcm", dataset(truth, bits=12), items(b"", [stream[:keep]]), syntax, vr="OB", undefined=True)
-        with pytest.raises(medio.CorruptFileError, match="frame 1 of 1 does not decode|cannot hold 1 frames"):
+        with pytest.raises(medio.CorruptFileError, match=r"frame 1 of 1 does not decode|cannot hold 1 frames"):
             read(path)
+
+
+def test_a_jpeg_ls_stream_without_its_end_costs_no_seconds(tmp_path: Path) -> None:
+    # CharLS alone takes 3.5 s of CPU to say that 64x64 pixels end early.
+    truth = made("u2", 12, shape=(64, 64))
+    stream = encode(JPEG_LS, truth[0], 12)[:-60]
+    path = write(tmp_path / "a.dcm", dataset(truth, bits=12), items(b"", [stream]), JPEG_LS, vr="OB", undefined=True)
+    start = time.process_time()
+    with pytest.raises(medio.CorruptFileError, match="it ends before its end marker"):
+        read(path)
+    assert time.process_time() - start < 1
 
 
 @pytest.mark.parametrize("syntax", [LOSSLESS, JPEG_LS, JPEG_2000, HTJ2K, JPEG_XL])
@@ -387,92 +314,3 @@ class TestRetired:
         out = np.empty(truth.shape[1:], np.uint16)
         decode_elsewhere(encode(LOSSLESS, truth[0], 16), layout_of(open_instance(path)), out)
         assert np.array_equal(out, truth[0])
-
-
-class TestIntoPlace:
-    """Frames of many files, straight into one array."""
-
-    @pytest.mark.parametrize("threads", [1, 2, 5, None])
-    @pytest.mark.parametrize("syntax", [EXPLICIT, BIG, DEFLATED, RLE, JPEG_LS, HTJ2K])
-    def test_any_number_of_threads_gives_the_same_array(self, tmp_path: Path, syntax: str, threads: int | None) -> None:
-        truth = made("i2", 12, count=6)
-        paths = [write_encoded(tmp_path / f"{i}.dcm", truth[2 * i : 2 * i + 2], syntax, bits=12) for i in range(3)]
-        out = np.empty_like(truth)
-        done: list[int] = []
-        places = [[4, 5], [2, 3], [0, 1]]
-        read_frames_into([open_instance(p) for p in paths], out, places, threads=threads, after=lambda z, plane: done.append(z))
-        assert np.array_equal(out, truth[[4, 5, 2, 3, 0, 1]])
-        assert sorted(done) == [0, 1, 2, 3, 4, 5]
-
-    def test_frames_without_a_place_are_left(self, tmp_path: Path) -> None:
-        truth = made("u2", 12, count=3)
-        out = np.full((1, 24, 30), 7, np.uint16)
-        read_frames_into([open_instance(write_encoded(tmp_path / "a.dcm", truth, RLE, bits=12))], out, [[None, 0, None]])
-        assert np.array_equal(out[0], truth[1])
-
-    def test_a_wider_type_takes_the_values(self, tmp_path: Path) -> None:
-        truth = made("u2", 16)
-        out = np.empty((1, 24, 30), np.int32)
-        read_frames_into([open_instance(write_encoded(tmp_path / "a.dcm", truth, EXPLICIT))], out, [[0]])
-        assert np.array_equal(out, truth)
-
-    def test_a_narrower_type_is_refused(self, tmp_path: Path) -> None:
-        instance = open_instance(write_encoded(tmp_path / "a.dcm", made("u2", 16), EXPLICIT))
-        with pytest.raises(medio.UnsupportedError, match="uint16 do not fit in an array of int16"):
-            read_frames_into([instance], np.empty((1, 24, 30), np.int16), [[0]])
-
-    def test_another_size_is_refused(self, tmp_path: Path) -> None:
-        instance = open_instance(write_encoded(tmp_path / "a.dcm", made("u2", 16), EXPLICIT))
-        with pytest.raises(medio.GeometryError, match="frames of 24x30 where 30x24 is asked for"):
-            read_frames_into([instance], np.empty((1, 30, 24), np.uint16), [[0]])
-
-    @pytest.mark.parametrize("threads", [1, 3])
-    def test_the_error_names_the_file_that_is_broken(self, tmp_path: Path, threads: int) -> None:
-        truth = made("u2", 12, count=4)
-        paths = [write_encoded(tmp_path / f"{i}.dcm", truth[i : i + 1], JPEG_LS, bits=12) for i in range(4)]
-        instances = [open_instance(p) for p in paths]
-        paths[2].write_bytes(paths[2].read_bytes()[:-40])
-        with pytest.raises(medio.CorruptFileError, match=r"2\.dcm: "):
-            read_frames_into(instances, np.empty_like(truth), [[i] for i in range(4)], threads=threads)
-
-
-class TestRescaled:
-    """Values in int16 where that is exact, whatever the headers promise."""
-
-    @given(
-        bits=st.sampled_from([8, 12, 16]),
-        signed=st.booleans(),
-        slopes=st.lists(st.sampled_from([1.0, 2.0, -1.0, 0.5, 40.0]), min_size=3, max_size=3),
-        intercepts=st.lists(st.sampled_from([0.0, -1024.0, 1000.5, 30000.0]), min_size=3, max_size=3),
-        syntax=st.sampled_from([EXPLICIT, BIG, RLE, JPEG_LS]),
-    )
-    def test_every_slice_is_slope_times_stored_plus_intercept(
-        self, tmp_path_factory: pytest.TempPathFactory, bits: int, signed: bool, slopes: list[float], intercepts: list[float], syntax: str
-    ) -> None:
-        folder = tmp_path_factory.mktemp("rescaled")
-        truth = made("i2" if signed else "u2", bits, count=3, shape=(6, 5))
-        instances = [open_instance(write_encoded(folder / f"{i}.dcm", truth[i : i + 1], syntax, bits=bits)) for i in range(3)]
-        found = read_rescaled(instances, [[0], [1], [2]], truth.shape, slopes, intercepts)
-        exact = truth * np.array(slopes)[:, None, None] + np.array(intercepts)[:, None, None]
-        whole = all(float(v).is_integer() for v in (*slopes, *intercepts))
-        fits = whole and exact.min() >= -32768 and exact.max() <= 32767
-        assert found.dtype == (np.int16 if fits else np.float32)
-        assert np.array_equal(found, exact.astype(found.dtype))
-
-    def test_floats_stay_floats(self, tmp_path: Path) -> None:
-        truth = np.random.default_rng(0).normal(size=(1, 6, 5)).astype(np.float32)
-        described = dataset(truth)
-        path = write(tmp_path / "a.dcm", described, truth.tobytes(), vr="OF")
-        path.write_bytes(path.read_bytes().replace(struct.pack("<HH", 0x7FE0, 0x0010), struct.pack("<HH", 0x7FE0, 0x0008)))
-        found = read_rescaled([open_instance(path)], [[0]], (1, 6, 5), [1.0], [0.0])
-        assert found.dtype == np.float32
-        assert np.array_equal(found, truth)
-
-    def test_codestreams_deeper_than_bits_stored_are_looked_at(self, tmp_path: Path) -> None:
-        # The header promises 12 bit, the codestream holds 40000: with an intercept of -1024 that does not fit in int16.
-        truth = np.full((1, 6, 5), 40000, np.uint16)
-        path = write(
-            tmp_path / "a.dcm", dataset(truth, bits=12), items(b"", [encode(JPEG_2000, truth[0], 16)]), JPEG_2000, vr="OB", undefined=True
-        )
-        found = read_rescaled([open_instance(path)], [[0]], (1, 6, 5), [1.0], [-1024.0])
-        assert (found == 38976).all()

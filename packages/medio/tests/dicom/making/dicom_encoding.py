@@ -140,3 +140,11 @@ def with_syntax(data: bytes, uid: str) -> bytes:
     new = uid.encode() + b"\0" * (len(uid) % 2)
     group = int.from_bytes(data[140:144], "little") + len(new) - old
     return data[:140] + struct.pack("<I", group) + data[144:place] + struct.pack("<H", len(new)) + new + data[place + 2 + old :]
+
+
+def made(dtype: str, bits: int, count: int = 1, shape: tuple[int, ...] = (24, 30)) -> np.ndarray:
+    """Smooth values with noise over the whole range of the bits."""
+    rng = np.random.default_rng(bits)
+    low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if dtype[0] == "i" else (0, (1 << bits) - 1)
+    ramp = np.linspace(low, high, count * int(np.prod(shape))) + rng.normal(0, 3, count * int(np.prod(shape)))
+    return np.clip(ramp, low, high).astype(dtype).reshape(count, *shape)

@@ -20,6 +20,7 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import pydicom
+from dicom_encoding import with_syntax
 from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate
 from pydicom.pixels import pixel_array
@@ -53,7 +54,7 @@ _FILES = [
     "liver_1frame.dcm",
     "nested_priv_SQ.dcm",
 ]
-_HEIGHTS = {  # syntaxes of which pydicom has no small file: made from the small MR
+_MADE = {  # syntaxes of which pydicom has no small file: made from the small MR
     "htj2k": (f"{_PREFIX}.4.201", lambda p: imagecodecs.htj2k_encode(p, reversible=True)),
     "jpeg_lossless": (f"{_PREFIX}.4.70", lambda p: imagecodecs.jpeg8_encode(p, lossless=True, predictor=1, bitspersample=16)),
     "jpeg_extended": (f"{_PREFIX}.4.51", lambda p: imagecodecs.jpeg8_encode(p >> 4, 95, bitspersample=12)),
@@ -80,7 +81,7 @@ def seeds() -> list[tuple[str, bytes]]:
     files = [(name, Path(str(get_testdata_file(name, download=False))).read_bytes()) for name in _FILES]
     small = pydicom.dcmread(io.BytesIO(files[0][1]))
     plane = small.pixel_array.astype(np.uint16)
-    for name, (uid, encode) in _HEIGHTS.items():
+    for name, (uid, encode) in _MADE.items():
         made = pydicom.dcmread(io.BytesIO(files[0][1]))
         made.PixelRepresentation = 0
         if encode is not None:
@@ -181,15 +182,6 @@ def _found(data: bytearray, what: bytes, rng: np.random.Generator) -> int:
         places.append(place)
         place = data.find(what, place + 1)
     return places[rng.integers(len(places))] if places else -1
-
-
-def with_syntax(data: bytes, uid: str) -> bytes:
-    """Name another transfer syntax in the file meta: pydicom writes only those that it knows."""
-    place = data.index(b"\x02\x00\x10\x00UI") + 6
-    old = int.from_bytes(data[place : place + 2], "little")
-    new = uid.encode() + b"\0" * (len(uid) % 2)
-    group = int.from_bytes(data[140:144], "little") + len(new) - old
-    return data[:140] + struct.pack("<I", group) + data[144:place] + struct.pack("<H", len(new)) + new + data[place + 2 + old :]
 
 
 def _saved(dataset: Any) -> bytes:
