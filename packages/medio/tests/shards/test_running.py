@@ -74,6 +74,14 @@ def test_an_executor_whose_process_dies_says_so_keeps_what_is_finished_and_goes_
     assert leftovers(tmp_path / "out") == []
 
 
+def test_an_executor_that_is_broken_already_says_so(spawned: ModuleType, tmp_path: Path) -> None:
+    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:
+        with pytest.raises(MedioError, match="a worker process died"):
+            build_shards([3], spawned.Dying(3), tmp_path, executor=pool)
+        with pytest.raises(MedioError, match="a worker process died"):
+            build_shards([3], spawned.make, tmp_path, executor=pool)
+
+
 class Counting(ThreadPoolExecutor):
     """Counts the futures that are made and not yet done."""
 

@@ -70,6 +70,19 @@ def test_a_longer_list_adds_shards_and_a_shorter_one_removes_them(tmp_path: Path
     assert sorted(p.name for p in tmp_path.iterdir()) == ["000000.b2z", "000000.parquet"]
 
 
+def test_a_relative_folder_is_meant_from_where_the_build_was_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    def wandering(item: int) -> ShardSample:
+        os.chdir(tmp_path / "elsewhere")
+        return make(item)
+
+    report = build_shards([0, 1], wandering, "out", per_shard=1)
+    assert report.root == Path("out")
+    assert sorted(p.stem for p in (tmp_path / "out").glob("*.parquet")) == ["000000", "000001"]
+
+
 def test_a_changed_fingerprint_or_recipe_builds_anew(tmp_path: Path) -> None:
     build(tmp_path, [0, 1], fingerprint="v1")
     assert build(tmp_path, [0, 1], fingerprint="v1").reused == 1

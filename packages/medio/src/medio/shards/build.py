@@ -96,7 +96,9 @@ def build_shards(
         raise ValueError(f"per_shard must be at least 1, got {per_shard}")
     chosen = codec_of(codec)
     folder = open_folder(root, storage_options)
+    where = folder.root if isinstance(folder, LocalFolder) else str(root)
     if isinstance(folder, LocalFolder):
+        folder = LocalFolder(folder.root.absolute())  # the process that builds a shard may stand elsewhere
         folder.root.mkdir(parents=True, exist_ok=True)
     recipe_hash = hash_of(FORMAT, str(chosen), recipe, fingerprint)
     count, total = -(-len(items) // per_shard), len(items)
@@ -126,7 +128,6 @@ def build_shards(
     _remove_beyond(folder, count)
     with local_indexes(folder) as indexes:
         version, samples, quarantined = _check(indexes, str(root))
-    where = folder.root if isinstance(folder, LocalFolder) else str(root)
     return BuildReport(where, version, samples, count, reused, quarantined)
 
 

@@ -61,7 +61,10 @@ def _on_executor(jobs: Iterable[ShardJob[Any]], lanes: Lanes) -> Iterator[int]:
     waiting: dict[Future[int], ShardJob[Any]] = {}
     try:
         for job in jobs:
-            waiting[lanes.submit(write_shard, job)] = job
+            try:
+                waiting[lanes.submit(write_shard, job)] = job
+            except BrokenProcessPool as error:
+                raise _died(job) from error
             if len(waiting) >= lanes.width + 2:
                 yield from _finished(waiting)
         while waiting:
@@ -80,11 +83,15 @@ def _finished(waiting: dict["Future[int]", ShardJob[Any]]) -> Iterator[int]:
         except Exception as error:
             if not _is_death(error):
                 raise
-            reason = (
-                "a worker process died (killed, out of memory, or crashed in a decoder); finished shards are kept: run the build again, "
-                "with workers=N instead of an executor to find and set aside an item that kills its worker"
-            )
-            raise MedioError(job.folder.path(job.data), reason) from error
+            raise _died(job) from error
+
+
+def _died(job: ShardJob[Any]) -> MedioError:
+    reason = (
+        "a worker process died (killed, out of memory, or crashed in a decoder); finished shards are kept: run the build again, "
+        "with workers=N instead of an executor to find and set aside an item that kills its worker"
+    )
+    return MedioError(job.folder.path(job.data), reason)
 
 
 def _is_death(error: Exception) -> bool:
@@ -135,7 +142,11 @@ def _in_own_processes(jobs: Iterable[ShardJob[Any]], workers: int) -> Iterator[i
                 waiting: dict[Future[int], ShardJob[Any]] = {}
                 try:
                     for job in source:
-                        waiting[pool.submit(write_shard, job)] = job
+                        try:
+                            waiting[pool.submit(write_shard, job)] = job
+                        except BrokenProcessPool:
+                            suspects.append(job)
+                            break
                         if len(waiting) >= workers + 2:
                             yield from _finished_or_suspect(waiting, suspects)
                         if suspects:
