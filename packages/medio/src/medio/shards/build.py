@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from medio.errors import MedioError
+from medio.quarantine import Quarantined
 from medio.shards.codecs import codec_of
 from medio.shards.fingerprint import fingerprint as hash_of
 from medio.shards.index import FORMAT, index_metadata, index_paths, local_indexes, read_index, shard_name, version_of
@@ -19,14 +20,6 @@ if TYPE_CHECKING:
     from distributed import Client
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Quarantined:
-    """An input that gave no output, and why."""
-
-    item: str
-    reason: str
 
 
 @dataclass(frozen=True)

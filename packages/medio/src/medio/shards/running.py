@@ -114,7 +114,7 @@ def _lanes(executor: Any) -> Iterator[Lanes]:
         yield _dask_lanes(executor)
     elif isinstance(executor, Executor) or hasattr(executor, "submit"):
         client = getattr(executor, "_client", None)  # of what Dask's get_executor returns
-        width = _dask_width(client) if hasattr(client, "scheduler_info") else getattr(executor, "_max_workers", _UNKNOWN_WORKERS)
+        width = _dask_width(client) if hasattr(client, "nthreads") else getattr(executor, "_max_workers", _UNKNOWN_WORKERS)
         yield Lanes(executor.submit, int(width))
     else:
         raise TypeError(
@@ -128,7 +128,7 @@ def _dask_lanes(client: Any) -> Lanes:
 
 
 def _dask_width(client: Any) -> int:
-    return max(1, sum(int(worker.get("nthreads", 1)) for worker in client.scheduler_info(n_workers=-1)["workers"].values()))
+    return max(1, sum(int(count) for count in client.nthreads().values()))
 
 
 def _in_own_processes(jobs: Iterable[ShardJob[Any]], workers: int) -> Iterator[int]:

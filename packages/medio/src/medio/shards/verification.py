@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from medio.errors import MedioError
-from medio.shards.build import Quarantined
+from medio.quarantine import Quarantined
 from medio.shards.index import content_hash, index_metadata, index_paths, local_indexes, read_index
 from medio.shards.reader import ShardReader
 from medio.shards.sample import array_hash
