@@ -396,7 +396,7 @@ def test_no_planted_string_of_a_real_header_survives(shared_data: Path, name: st
     ("folder", "pattern"), [("mr_philips_elition_mprage", "1301_000*.dcm"), ("mr_siemens_vida_xa10_enhanced", "6_1.dcm")]
 )
 def test_a_real_series_reads_the_same_after_as_before(shared_data: Path, tmp_path: Path, folder: str, pattern: str) -> None:
-    from medio.read import read
+    from medio.reading import read
 
     sources = sorted((shared_data / "dicom_multivendor" / folder).glob(pattern))
     report = deidentify_files(sources, tmp_path / "out", POLICY)

@@ -12,7 +12,7 @@ from medio.derived.rtstruct_writer import write_rtstruct
 from medio.derived.segment import Segment
 from medio.derived.segmentation import write_segmentation
 from medio.errors import CorruptFileError, MissingFileError, UnsupportedError
-from medio.read import read
+from medio.reading import read
 from medio.recipes import Prior, SeriesItem, SeriesRecipe, find_masks, find_series, join_table
 from medio.shards.build import build_shards
 from medio.shards.dataset import ShardDataset

@@ -24,7 +24,7 @@ from medio.deidentification.policy import Policy
 from medio.deidentification.stamp import AuditEntry
 from medio.dicom.instances import is_dicom
 from medio.errors import CorruptFileError, MedioError, MissingFileError, PrivacyError
-from medio.shards.build import Quarantined
+from medio.quarantine import Quarantined
 
 POLICY = "policy.json"
 _CHUNK = 256

@@ -20,7 +20,7 @@ from medio.geometry import resample
 from medio.image import Image
 from medio.keyed import SampleKey
 from medio.loading.sampler import Draw
-from medio.read import read as read_image
+from medio.reading import read as read_image
 from medio.shards.crop import Crop, Landmarks, pad_to
 from medio.shards.foreground import foreground_rows, places_of
 from medio.shards.image_statistics import image_statistics

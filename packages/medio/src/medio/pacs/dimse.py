@@ -19,7 +19,7 @@ from medio.pacs.queries import Level, query_of, row_of
 from medio.pacs.receiver import Receiver
 from medio.pacs.retrieval import retrieve
 from medio.pacs.transfers import Journal, Outgoing, RetrieveReport, Retry, StoreReport, batches, outgoing, save
-from medio.shards.build import Quarantined
+from medio.quarantine import Quarantined
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association

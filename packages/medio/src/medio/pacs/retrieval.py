@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from medio.errors import PacsError
 from medio.pacs.queries import Level
 from medio.pacs.transfers import RetrieveReport, Retry, placed
-from medio.shards.build import Quarantined
+from medio.quarantine import Quarantined
 
 Fetch = Callable[[Sequence[dict[str, Any]], bool], None]
 """Fetches instances of one series: rows of `find("instance")`, and whether they are the whole series."""

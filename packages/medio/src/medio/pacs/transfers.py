@@ -14,7 +14,7 @@ from pydicom.errors import InvalidDicomError
 
 from medio.atomic import replacing
 from medio.errors import CorruptFileError, MedioError, MissingFileError, PacsError
-from medio.shards.build import Quarantined
+from medio.quarantine import Quarantined
 
 T = TypeVar("T")
 

@@ -18,7 +18,7 @@ from medio.pacs.extra import dicomweb_client
 from medio.pacs.queries import Level, query_of, row_of
 from medio.pacs.retrieval import retrieve
 from medio.pacs.transfers import Journal, Outgoing, RetrieveReport, Retry, StoreReport, outgoing, save
-from medio.shards.build import Quarantined
+from medio.quarantine import Quarantined
 
 _ANY_SYNTAX = (("application/dicom", "*"),)
 """As it is stored; without this an archive transcodes to Explicit VR Little Endian."""

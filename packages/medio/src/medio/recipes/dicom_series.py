@@ -14,10 +14,10 @@ from medio.derived.rtstruct import read_rtstruct
 from medio.derived.segmentation_reader import read_segmentation
 from medio.errors import CorruptFileError, MissingFileError, UnsupportedError
 from medio.image import Image
-from medio.read import read
+from medio.quarantine import Quarantined
+from medio.reading import read
 from medio.recipes.annotations import Annotations
 from medio.recipes.volumes import stored_volume
-from medio.shards.build import Quarantined
 from medio.shards.sample import ShardSample
 
 

@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from medio.errors import CorruptFileError, GeometryError, MissingFileError
 from medio.image import Image
-from medio.read import read
+from medio.quarantine import Quarantined
+from medio.reading import read
 from medio.recipes.annotations import Annotations
 from medio.resizing import resize
-from medio.shards.build import Quarantined
 from medio.shards.sample import ShardSample
 
 _IMAGE = {".png", ".jpg", ".jpeg"}

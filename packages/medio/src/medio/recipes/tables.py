@@ -11,8 +11,8 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from medio.errors import CorruptFileError, MissingFileError
+from medio.quarantine import Quarantined
 from medio.recipes.annotations import Annotations
-from medio.shards.build import Quarantined
 
 By = Literal["sample", "patient", "study", "series", "file"]
 
