@@ -180,3 +180,10 @@ def test_any_text_around_a_name_gives_it_no_shelter_and_cleaning_twice_changes_n
     keep = Policy(key=POLICY.key, dates="keep")
     twice = scrub(scrub(f"{before} {name} {after}", keep, known), keep, known)
     assert scrub(twice, keep, known) == twice
+
+
+@pytest.mark.parametrize("piece", ["A", "a", "1", "Abcdef ", "ABCDEF ", "A1-", "a.b.", "O'Neil-", "Smith, ", "J. ", "12 ", "a@", "St. "])
+@pytest.mark.timeout(20)
+def test_no_text_takes_more_than_linear_time(piece: str) -> None:
+    # Some of these took minutes while repetitions in the rules were unbounded.
+    scrub(piece * (30_000 // len(piece)))

@@ -16,9 +16,9 @@ from medio.deidentification.text_dates import DATE_RULES, Replaced
 _TITLE = r"(?:Drs?|DR|Doctor|Prof|PROF|Professor|Mr|Mrs|MRS|Ms|Miss|Herrn?|Frau|Mme)"
 _PARTICLE = r"(?:(?:van|von|der|den|de|la|del|da|di|le|bin|al|ten|zu)\ )"
 # A word before a colon is a heading, not a name.
-_NOT_NAME = rf"(?!{_TITLE}\b|M\.?D\b|[^\W\d]+(?:\ [^\W\d]+){{0,2}}\ ?:(?!\d))"
-_MIXED = rf"(?:{_NOT_NAME}[A-ZÀ-ÖØ-Þ](?:['’][A-ZÀ-ÖØ-Þ])?[^\W\d_A-ZÀ-ÖØ-Þ][^\W\d_]*(?:['’-][^\W\d_]+)*)"
-_UPPER = rf"(?:{_NOT_NAME}[A-ZÀ-ÖØ-Þ]['’]?[A-ZÀ-ÖØ-Þ]+(?:['’-][A-ZÀ-ÖØ-Þ]+)*(?![^\W_]))"
+_NOT_NAME = rf"(?!{_TITLE}\b|M\.?D\b|[^\W\d]{{1,24}}(?:\ [^\W\d]{{1,24}}){{0,2}}\ ?:(?!\d))"
+_MIXED = rf"(?:{_NOT_NAME}[A-ZÀ-ÖØ-Þ](?:['’][A-ZÀ-ÖØ-Þ])?[^\W\d_A-ZÀ-ÖØ-Þ][^\W\d_]{{0,30}}(?:['’-][^\W\d_]{{1,30}}){{0,3}})"
+_UPPER = rf"(?:{_NOT_NAME}[A-ZÀ-ÖØ-Þ]['’]?[A-ZÀ-ÖØ-Þ]{{1,30}}(?:['’-][A-ZÀ-ÖØ-Þ]{{1,30}}){{0,3}}(?![^\W_]))"
 _NAME = rf"(?:{_MIXED}|{_UPPER})"
 _INITIAL = r"(?:[A-ZÀ-ÖØ-Þ]\.(?!\ ?D\b))"
 _NAMES = (
@@ -49,13 +49,13 @@ _LABEL = (
 _STREET = r"(?:Street|St|Avenue|Ave|Road|Rd|Boulevard|Blvd|Lane|Ln|Court|Ct|Way|Place|Pl|Square|Sq|Terrace|Parkway|Pkwy|Highway|Hwy|Crescent|Close|Drive|Dr)\b\.?"
 _STATE = r"(?:A[KLRZ]|C[AOT]|D[CE]|FL|GA|HI|I[ADLN]|K[SY]|LA|M[ADEINOST]|N[CDEHJMVY]|O[HKR]|PA|RI|S[CD]|T[NX]|UT|V[AT]|W[AIVY])"  # codespell:ignore
 
-# (kind, pattern, number of the group that goes; 0: all of it)
+# (kind, pattern, number of the group that goes; 0: all of it). Every repetition is bounded, so that no text takes more than linear time.
 _RULES: tuple[tuple[str, str, int], ...] = (
-    ("contact", r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+", 0),
+    ("contact", r"[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,8}", 0),
     ("contact", r"(?i:https?://|ftp://|www\.)[^\s<>\"')\]]+", 0),
     ("contact", r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])", 0),
     ("id", r"(?<!\d)\d{3}-\d{2}-\d{4}(?!\d)", 0),
-    ("id", rf"(?<![^\W_]){_LABEL}\s*(?:[:#=]|is\b)?\s*([A-Z0-9][A-Za-z0-9-]*\d[A-Za-z0-9-]*)", 1),
+    ("id", rf"(?<![^\W_]){_LABEL}\s*(?:[:#=]|is\b)?\s*([A-Z0-9][A-Za-z0-9-]{{0,40}}\d[A-Za-z0-9-]{{0,40}})", 1),
     ("phone", r"(?<![\w.])(?:\+?1[\s.-]?)?\(\d{3}\)\s?\d{3}[\s.-]?\d{4}(?:\s*(?i:ext?\.?|x)\s*\d{1,6})?(?!\d)", 0),
     ("phone", r"(?<![\w.-])(?:\+?1[\s.-])?\d{3}[\s.-]\d{3}[\s.-]\d{4}(?:\s*(?i:ext?\.?|x)\s*\d{1,6})?(?![\w-])", 0),
     ("phone", r"(?<!\w)\+\d{1,3}[\s./-]?(?:\(0\)\s?)?\d{1,5}(?:[\s./-]?\d{2,5}){1,4}(?!\d)", 0),
@@ -66,7 +66,7 @@ _RULES: tuple[tuple[str, str, int], ...] = (
         1,
     ),
     ("place", rf"(?<!\w)\d{{1,5}}[A-Za-z]?\ (?:[NSEW]\.?\ )?(?:{_NAME}\ ){{1,4}}{_STREET}(?:,?\ (?:Apt|Suite|Ste|Unit|\#)\.?\ ?\w+)?", 0),
-    ("place", r"(?<!\w)[A-ZÄÖÜ][a-zäöüß]+(?:straße|strasse|str\.|weg|platz|gasse|allee)\ \d{1,4}[a-z]?(?!\w)", 0),
+    ("place", r"(?<!\w)[A-ZÄÖÜ][a-zäöüß]{1,40}(?:straße|strasse|str\.|weg|platz|gasse|allee)\ \d{1,4}[a-z]?(?!\w)", 0),
     ("place", r"(?<!\w)(?i:p\.?\ ?o\.?\ box)\ \d+", 0),
     ("place", rf"(?:(?:{_NAME}\ ){{0,2}}{_NAME},\ )?(?<![^\W_]){_STATE},?\ \d{{5}}(?:-\d{{4}})?(?!\d)", 0),
     ("place", r"(?<![\d.-])\d{5}-\d{4}(?![\d-])", 0),
@@ -88,7 +88,7 @@ _RULES: tuple[tuple[str, str, int], ...] = (
     ("name", rf"(?<![^\W_]){_BY}(?i:\ by)?\s*:\s*(?:{_TITLE}\b\.?\ )?({_LED_NAMES})", 1),
     ("name", rf"(?<![^\W_]){_ROLE}\s*:\s*(?:{_TITLE}\b\.?\ )?({_LED_NAMES})", 1),
     ("id", r"(?<![\w.])\d{7,}(?![\w]|\.\d)", 0),
-    ("id", r"(?<![\w.-])(?=[A-Z0-9-]*\d{5})(?=[0-9-]*[A-Z])[A-Z0-9]+(?:-[A-Z0-9]+)*(?![\w-])", 0),
+    ("id", r"(?<![\w.-])(?=[A-Z0-9-]{0,40}\d{5})(?=[0-9-]{0,40}[A-Z])[A-Z0-9-]{1,80}(?![\w-])", 0),
 )
 _COMPILED = tuple((kind, re.compile(pattern.replace(r"\ ", "[ \t]")), group) for kind, pattern, group in _RULES)
 _OLD = re.compile(
