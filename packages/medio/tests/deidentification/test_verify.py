@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from pydicom import Dataset, dcmread
+from pydicom.data import get_testdata_file
 from pydicom.sequence import Sequence
 
 from medio.deidentification.files import deidentify_files
@@ -138,3 +139,18 @@ def test_a_broken_copy_and_a_missing_one_are_told(archive: tuple[Path, Path, lis
         verify_deidentified(source, out / "nowhere", POLICY)
     with pytest.raises(MissingFileError, match="does not exist"):
         verify_deidentified(source / "nowhere", out, POLICY)
+
+
+@pytest.mark.parametrize(("name", "kept"), [("Patient^Basic", True), ("Phantom^Lotte", False)])
+def test_a_name_inside_a_word_goes_and_a_name_that_every_copy_holds_is_no_leak(name: str, kept: bool, tmp_path: Path) -> None:
+    # "Patient" stands in the meaning of a method code that is in every copy; "phantom" stands inside a kept software version.
+    original = dcmread(str(get_testdata_file("CT_small.dcm", download=False)))
+    original.PatientName, original.SoftwareVersions, original.Manufacturer = name, "medphantom 1", "Maker"
+    (tmp_path / "in").mkdir()
+    original.save_as(tmp_path / "in" / "a.dcm")
+    policy = Policy(key="k" * 16, keep_device=True)
+    report = deidentify_files(tmp_path / "in", tmp_path / "out", policy)
+    assert verify_deidentified(tmp_path / "in", tmp_path / "out", policy).leaks == ()
+    copy = dcmread(report.written[0])
+    assert bool(copy.SoftwareVersions) == kept
+    assert copy.Manufacturer == "Maker"

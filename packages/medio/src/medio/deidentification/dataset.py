@@ -313,7 +313,7 @@ class _Deidentifier:
                 for number, item in enumerate(element.value):
                     self._search_leftovers(item, f"{place}[{number}].")
             elif element.VR in _TEXT and any(
-                self.known.find(str(value), shortest_name=_SHORTEST)
+                self.known.find(str(value), shortest_name=_SHORTEST) or self.known.stand_inside(str(value))
                 for value in values_of(element)
                 if not (element.VR == "CS" and str(value) in ENUMERATED)
             ):

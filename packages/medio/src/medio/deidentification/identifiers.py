@@ -14,6 +14,8 @@ from pydicom.dataset import Dataset
 from medio.deidentification.policy import Policy
 from medio.deidentification.profile_table import DEMANDS
 
+INSIDE = 6
+"""Characters that stand inside other text or bytes by chance less than once in 10^10 places."""
 _TITLES = frozenset(
     [
         "dr",
@@ -197,6 +199,16 @@ class Identifiers:
                     continue
                 found.append((start, end, kind))
         return sorted(found)
+
+    def stand_inside(self, text: str) -> bool:
+        """Tell whether a name, place or number of at least `INSIDE` characters is part of a text, inside a word too; plain digits are left to `find`."""
+        folded = fold(text)[0]
+        return any(word in folded for word in self._long_words)
+
+    @cached_property
+    def _long_words(self) -> frozenset[str]:
+        words = {fold(word)[0] for word in self.names | self.places | self.numbers}
+        return frozenset(word for word in words if len(word) >= INSIDE and not re.fullmatch(r"[\d.]+", word))
 
     @cached_property
     def _patterns(self) -> dict[str, re.Pattern[str]]:

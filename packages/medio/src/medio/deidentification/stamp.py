@@ -30,6 +30,11 @@ _HEADS = (
 )
 
 
+_METHOD = f"medio {version('medio')}, PS3.15 Basic Profile by allow-list"
+OWN_TEXTS = frozenset({_METHOD, *METHOD_CODES.values()})
+"""What is written into every copy, whoever its patient is."""
+
+
 @dataclass(frozen=True)
 class AuditEntry:
     """One change; it holds no value, neither old nor new.
@@ -73,7 +78,7 @@ def stamp(source: Dataset, result: Dataset, policy: Policy, pseudonym: str, code
         yield _entry(result, "RecognizableVisualFeatures", "added")
     written: dict[str, Any] = {
         "PatientIdentityRemoved": "YES",
-        "DeidentificationMethod": f"medio {version('medio')}, PS3.15 Basic Profile by allow-list",
+        "DeidentificationMethod": _METHOD,
         "DeidentificationMethodCodeSequence": DicomSequence([_method(code) for code in codes]),
         "LongitudinalTemporalInformationModified": {"shift": "MODIFIED", "keep": "UNMODIFIED", "remove": "REMOVED"}[policy.dates],
     }

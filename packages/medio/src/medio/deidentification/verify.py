@@ -12,9 +12,10 @@ from medio.deidentification.admission import admit
 from medio.deidentification.burned_in import find_text_in
 from medio.deidentification.dataset import BROKEN, identity
 from medio.deidentification.files import read_dataset, target_of
-from medio.deidentification.identifiers import Identifiers, fold, parse_day, values_of
+from medio.deidentification.identifiers import INSIDE, Identifiers, fold, parse_day, values_of
 from medio.deidentification.policy import Policy
 from medio.deidentification.rules import ENUMERATED
+from medio.deidentification.stamp import OWN_TEXTS
 from medio.deidentification.text_dates import DATE_RULES
 from medio.dicom.instances import is_dicom
 from medio.errors import MedioError, MissingFileError, PrivacyError
@@ -22,7 +23,6 @@ from medio.errors import MedioError, MissingFileError, PrivacyError
 _PIXELS = frozenset({"PixelData", "FloatPixelData", "DoubleFloatPixelData"})
 _PROSE = frozenset({"LT", "ST", "UT"})
 _ENCODINGS = ("utf-8", "latin-1", "utf-16-le", "utf-16-be", "shift_jis", "euc_jp", "euc_kr", "gb18030", "iso8859_5", "iso8859_7")
-_RAW = 6  # characters that stand in bytes by chance less than once in 10^10 places
 _TOKEN = re.compile(r"[^\W_][\w.-]{4,}")
 _LOOKALIKES = str.maketrans({"o": "0", "q": "0", "d": "0", "i": "1", "l": "1", "|": "1", "s": "5", "b": "8", "z": "2", "g": "9"})
 _SHOWN = 5
@@ -112,7 +112,7 @@ def verify_deidentified(
             pairs.setdefault(target, (path, who))
         else:
             absent += 1
-    everyone = frozenset(fold(text)[0] for known in of_patient.values() for text in known.numbers | known.uids if len(text) >= _RAW)
+    everyone = frozenset(fold(text)[0] for known in of_patient.values() for text in known.numbers | known.uids if len(text) >= INSIDE)
     leaks: list[Leak] = []
     for done, (target, (path, who)) in enumerate(sorted(pairs.items()), start=1):
         name = target.relative_to(folder).as_posix()
@@ -144,7 +144,7 @@ class _Search:
         self.allowed = known.dates if policy.dates == "keep" else frozenset(day for day in moved if day is not None)
 
     def run(self, target: Path, *, read_pixels: bool) -> Iterator[Leak]:
-        if self.known.find(self.name, shortest_name=_RAW):
+        if self.known.find(self.name, shortest_name=INSIDE):
             yield Leak(self.name, "path", "name")
         raw = target.read_bytes()
         try:
@@ -177,7 +177,7 @@ class _Search:
                     yield from self._day(parse_day(str(value)), place)
             else:
                 words = (str(value) for value in values_of(element))
-                text = "\n".join(word for word in words if not (element.VR == "CS" and word in ENUMERATED))
+                text = "\n".join(word for word in words if not (element.VR == "CS" and word in ENUMERATED) and word not in OWN_TEXTS)
                 if element.VR not in ("DS", "FD", "FL", "IS", "US", "SS", "UL", "SL", "TM", "AT"):
                     yield from self._text(text, place, 3 if element.VR in _PROSE else 4)
                 if element.VR in _PROSE | {"LO", "UC", "SH"}:
@@ -223,6 +223,8 @@ class _Search:
     def _bytes(self, raw: bytes) -> Iterator[Leak]:
         """All bytes of the file, as text in any encoding; letters of ASCII in any case."""
         low = raw.lower()
+        for own in OWN_TEXTS:
+            low = low.replace(own.lower().encode(), b"")  # a patient may be called Patient
         for kind, texts in (
             ("name", self.known.names),
             ("number", self.known.numbers),
@@ -272,7 +274,7 @@ def _encoded(text: str) -> set[bytes]:
                 data = form.encode(encoding)
             except UnicodeEncodeError:
                 continue
-            if len(form) >= _RAW or (not form.isascii() and len(data) >= _RAW):
+            if len(form) >= INSIDE or (not form.isascii() and len(data) >= INSIDE):
                 needles.add(data.lower())
     return needles
 
