@@ -45,6 +45,26 @@ def test_the_page_step_by_step_runs_from_top_to_bottom(tmp_path: Path):
         assert (tmp_path / "runs/steps" / left).stat().st_size > 0, left
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_guide_to_archives_runs_from_top_to_bottom(tmp_path: Path):
+    page = ROOT / "docs/how-to/dicom-archive.md"
+    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    here = [
+        block for block in blocks if "pacs.hospital" not in block
+    ]  # packages/medio/tests/pacs proves those calls against a real archive
+    assert len(here) == len(blocks) - 1
+    session = tmp_path / "session.py"
+    session.write_text("\n".join(here))
+    done = run(f"python {session}", tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "leaks=()" in done.stdout
+    for line in commands(page):
+        done = run(line, tmp_path)
+        assert done.returncode == 0, f"$ {line}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+    assert (tmp_path / "shards2.html").stat().st_size > 0
+
+
 @pytest.mark.parametrize(
     "command",
     ["med-quickstart", "med-pretrain", "med-finetune", "med-vlm", "med-ingest", "med-evaluate", "med-deploy", "med-review", "med-registry"],
