@@ -42,7 +42,9 @@ class Codec:
         blocks = tuple(min(n, block) for n in chunks)
         filters = [blosc2.Filter.BITSHUFFLE if self.shuffle == "bit" else blosc2.Filter.SHUFFLE]
         settings = blosc2.CParams(codec=blosc2.Codec[self.compressor], clevel=self.level, filters=filters, nthreads=1)
-        frame: bytes = blosc2.asarray(np.ascontiguousarray(array), chunks=lead + chunks, blocks=lead + blocks, cparams=settings).to_cframe()
+        frame: bytes = blosc2.asarray(
+            np.ascontiguousarray(array), chunks=lead + chunks, blocks=lead + blocks, cparams=settings, contiguous=True
+        ).to_cframe()
         return frame
 
     def __str__(self) -> str:
