@@ -18,8 +18,7 @@ from medio.pacs.extra import pynetdicom
 from medio.pacs.queries import Level, query_of, row_of
 from medio.pacs.receiver import Receiver
 from medio.pacs.retrieval import retrieve
-from medio.pacs.transfers import Journal, Outgoing, RetrieveReport, Retry, StoreReport, batches, outgoing, save
-from medio.quarantine import Quarantined
+from medio.pacs.transfers import Outgoing, RetrieveReport, Retry, Sending, StoreReport, batches, save
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association
@@ -129,24 +128,10 @@ class DimsePeer:
             MissingFileError: for no file.
             PacsError: when no association can be had.
         """
-        files, failed = outgoing(paths)
-        known = Journal(journal, self.address)
-        already = [item for item in files if item.sop_instance_uid in known]
-        waiting = [item for item in files if item.sop_instance_uid not in known]
-        total, sent = len(files) + len(failed), list[Path]()
-
-        def note(item: Outgoing, reason: str) -> None:
-            if reason:
-                failed.append(Quarantined(str(item.path), reason))
-            else:
-                known.add(item.sop_instance_uid)
-                sent.append(item.path)
-            if progress is not None:
-                progress(len(already) + len(sent) + len(failed), total)
-
-        for part in batches(waiting, _MOST_CONTEXTS):
-            self._store_part(part, note)
-        return StoreReport(tuple(sent), tuple(item.path for item in already), tuple(failed))
+        sending = Sending(paths, journal, self.address, progress)
+        for part in batches(sending.waiting, _MOST_CONTEXTS):
+            self._store_part(part, sending.note)
+        return sending.report()
 
     def retrieve(
         self,

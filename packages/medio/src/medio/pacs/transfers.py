@@ -126,6 +126,52 @@ class Journal:
                 file.write(lead + json.dumps({"to": self.address, "sop_instance_uid": sop_instance_uid}) + "\n")
 
 
+class Sending:
+    """The files of one `store`: what waits, what was sent, what failed.
+
+    Args:
+        paths: files, or a folder with all its files.
+        journal: file that remembers what was confirmed; None remembers nothing.
+        address: of the archive.
+        progress: called with (files done, files in all).
+
+    Attributes:
+        waiting: files to send, those that the journal knows left out.
+
+    Raises:
+        MissingFileError: for no file.
+    """
+
+    def __init__(
+        self,
+        paths: Path | str | Sequence[Path | str],
+        journal: Path | None,
+        address: str,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        files, self._failed = outgoing(paths)
+        self._known = Journal(journal, address)
+        self._progress = progress
+        self._total = len(files) + len(self._failed)
+        self._already = tuple(item.path for item in files if item.sop_instance_uid in self._known)
+        self.waiting = [item for item in files if item.sop_instance_uid not in self._known]
+        self._sent: list[Path] = []
+
+    def note(self, item: Outgoing, reason: str) -> None:
+        """Say what became of a file; an empty reason says that the archive has it."""
+        if reason:
+            self._failed.append(Quarantined(str(item.path), reason))
+        else:
+            self._known.add(item.sop_instance_uid)
+            self._sent.append(item.path)
+        if self._progress is not None:
+            self._progress(len(self._already) + len(self._sent) + len(self._failed), self._total)
+
+    def report(self) -> StoreReport:
+        """Return what was done."""
+        return StoreReport(tuple(self._sent), self._already, tuple(self._failed))
+
+
 def outgoing(paths: Path | str | Iterable[Path | str]) -> tuple[list[Outgoing], list[Quarantined]]:
     """Look at what is to be sent: files, or a folder with all its files.
 

@@ -17,8 +17,7 @@ from medio.errors import CorruptFileError, MedioError, PacsError
 from medio.pacs.extra import dicomweb_client
 from medio.pacs.queries import Level, query_of, row_of
 from medio.pacs.retrieval import retrieve
-from medio.pacs.transfers import Journal, Outgoing, RetrieveReport, Retry, StoreReport, outgoing, save
-from medio.quarantine import Quarantined
+from medio.pacs.transfers import Outgoing, RetrieveReport, Retry, Sending, StoreReport, save
 
 _ANY_SYNTAX = (("application/dicom", "*"),)
 """As it is stored; without this an archive transcodes to Explicit VR Little Endian."""
@@ -103,22 +102,10 @@ class WebPeer:
             MissingFileError: for no file.
             PacsError: when the archive cannot be reached.
         """
-        files, failed = outgoing(paths)
-        known = Journal(journal, self.address)
-        already, sent = [item.path for item in files if item.sop_instance_uid in known], list[Path]()
-        total = len(files) + len(failed)
-        for item in files:
-            if item.sop_instance_uid in known:
-                continue
-            reason = self.retry.call(partial(self._send, item))
-            if reason:
-                failed.append(Quarantined(str(item.path), reason))
-            else:
-                known.add(item.sop_instance_uid)
-                sent.append(item.path)
-            if progress is not None:
-                progress(len(already) + len(sent) + len(failed), total)
-        return StoreReport(tuple(sent), tuple(already), tuple(failed))
+        sending = Sending(paths, journal, self.address, progress)
+        for item in sending.waiting:
+            sending.note(item, self.retry.call(partial(self._send, item)))
+        return sending.report()
 
     def retrieve(
         self,
