@@ -240,8 +240,6 @@ def _serve(pipe: "Connection[Any, Any]", maker: Maker, inherited: Sequence["Conn
 
 def settle() -> None:
     """Make a process a worker: one thread, for the workers are the parallelism, and memory that stays with it from batch to batch."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ["OMP_NUM_THREADS"] = "1"
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
     # glibc gives large arrays back to the system when they are freed and gets them again page by page: a fifth of the time of a batch of crops.
