@@ -82,6 +82,15 @@ def test_shards_go_to_a_url_and_are_verified_there(visits: Path, tmp_path: Path,
     assert "2" in run("inspect", url).out
 
 
+def test_a_dask_cluster_builds_the_same_shards(visits: Path, tmp_path: Path, run) -> None:
+    distributed = pytest.importorskip("distributed", reason="needs medio[dask]")
+    with distributed.LocalCluster(n_workers=1, processes=False, protocol="tcp://", host="127.0.0.1", dashboard_address=None) as cluster:
+        built = run("build", visits, tmp_path / "cluster", "--per-shard", 1, "--dask", cluster.scheduler_address)
+    assert built.code == 0, built.err
+    assert run("build", visits, tmp_path / "here", "--per-shard", 1).code == 0
+    assert ShardDataset(tmp_path / "cluster").version == ShardDataset(tmp_path / "here").version
+
+
 def test_a_second_scan_reads_what_changed_and_drops_what_went(visits: Path, tmp_path: Path, run) -> None:
     index = tmp_path / "index.parquet"
     assert "13 files, 4 series, 0 not usable" in run("scan", visits, "--out", index).out

@@ -122,7 +122,7 @@ def build(
                 out,
                 per_shard=per_shard,
                 executor=dask or None,
-                workers=workers,
+                workers=None if dask else workers,
                 codec=codec.value,
                 progress=count,
                 storage_options=options,
