@@ -229,6 +229,12 @@ def test_a_header_becomes_the_dataset_again(dataset: Dataset, syntax: str) -> No
         assert item.to_pydicom() == other
 
 
+def test_an_empty_item_becomes_an_empty_dataset_again() -> None:
+    dataset = Dataset()
+    dataset.ReferencedImageSequence = [Dataset()]
+    assert read_header(written(dataset)).ReferencedImageSequence[0].to_pydicom() == Dataset()
+
+
 def test_access_by_attribute_key_and_tag() -> None:
     dataset = Dataset()
     dataset.Rows, dataset.PatientID, dataset.ImageComments = 7, "P1", ""

@@ -20,8 +20,8 @@ ITEM, ITEM_END, SEQUENCE_END = 0xE000FFFE, 0xE00DFFFE, 0xE0DDFFFE
 PIXEL_KEYS = frozenset({0x00107FE0, 0x00097FE0, 0x00087FE0})
 
 _NAMES = {int.from_bytes(vr.encode(), "little"): str(vr) for vr in EXPLICIT_VR_LENGTH_16 | EXPLICIT_VR_LENGTH_32}
-_SHORT = frozenset(int.from_bytes(vr.encode(), "little") for vr in EXPLICIT_VR_LENGTH_16)
-_LONG = frozenset(int.from_bytes(vr.encode(), "little") for vr in EXPLICIT_VR_LENGTH_32)
+SHORT_VRS = frozenset(int.from_bytes(vr.encode(), "little") for vr in EXPLICIT_VR_LENGTH_16)
+LONG_VRS = frozenset(int.from_bytes(vr.encode(), "little") for vr in EXPLICIT_VR_LENGTH_32)
 _UNKNOWN = frozenset({b"??", b"  ", b"--"})  # written by some for a VR they do not know, with a length of two bytes
 _explicit_little, _implicit_little, _length_little = Struct("<IHH").unpack_from, Struct("<II").unpack_from, Struct("<I").unpack_from
 _explicit_big, _implicit_big, _length_big = Struct(">HH2sH").unpack_from, Struct(">HHI").unpack_from, Struct(">I").unpack_from
@@ -114,9 +114,9 @@ def element_at(buffer: bytes, position: int, encoding: Encoding) -> Element:
         key, length = encoding.implicit_at(buffer, position)
         return Element(key, None, position + 8, length)
     key, vr, length = encoding.explicit_at(buffer, position)
-    if vr in _SHORT:
+    if vr in SHORT_VRS:
         return Element(key, _NAMES[vr], position + 8, length)
-    if vr in _LONG:
+    if vr in LONG_VRS:
         return Element(key, _NAMES[vr], position + 12, encoding.length_at(buffer, position + 8)[0])
     return _odd_element(buffer, position, encoding)
 
@@ -144,7 +144,7 @@ def walk(
     """
     last = position
     explicit_at, implicit_at, length_at, written = encoding.explicit_at, encoding.implicit_at, encoding.length_at, not encoding.implicit
-    short, long = _SHORT, _LONG
+    short, long = SHORT_VRS, LONG_VRS
     try:
         while position < end:
             if written:
@@ -254,7 +254,7 @@ def _plausible(buffer: bytes, position: int, before: int, encoding: Encoding) ->
         key, vr, _ = encoding.explicit_at(buffer, position)
     except error:
         return position == len(buffer)
-    return tag_of(key) > tag_of(before) and (vr in _SHORT or vr in _LONG)
+    return tag_of(key) > tag_of(before) and (vr in SHORT_VRS or vr in LONG_VRS)
 
 
 def _behind_items(buffer: bytes, position: int, encoding: Encoding, depth: int, *, in_item: bool = False) -> int:

@@ -4,7 +4,7 @@ A walk in plain Python notes where the elements lie (about 0.1 ms a CT header); 
 Source: DICOM PS3.5 section 7, PS3.10 section 7.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -30,7 +30,7 @@ from medio.dicom.sources import HEADER_LIMIT, Source, open_source
 from medio.dicom.values import DEFAULT_CHARSET, Charset, charset_of, decode_tags, decode_value, empty_value, fast_decoders, private_vr
 from medio.errors import CorruptFileError, MedioError
 
-__all__ = ["Header", "is_dicom_start", "keys_of", "read_header"]
+__all__ = ["Header", "header_of", "is_dicom_start", "keys_of", "read_header"]
 
 _KEYS = {keyword: tag_of(tag) for keyword, tag in keyword_dict.items()}
 _CHARSET_KEY, _PIXEL_REPRESENTATION, _LUT_DESCRIPTOR, _LUT_DATA = 0x00050008, 0x01030028, 0x30020028, 0x30060028
@@ -65,11 +65,12 @@ class Header:
         end: offset in the file (in the inflated dataset where it is deflated) of the first byte that is no header.
         truncated: the file ends inside an element of the header.
         size: bytes of the file; None where only reading to its end would tell.
+        located: what the walk found; None where pydicom read the file, and for the item of a sequence.
     """
 
     __slots__ = (
-        "_buffer", "_charset", "_dataset", "_decoders", "_depth", "_elements", "_encoding", "_far", "_located", "_meta", "_parent", "_root",
-        "_source", "_values", "end", "path", "pixel_length", "pixel_offset", "pixel_tag", "pixel_vr", "size", "syntax",
+        "_buffer", "_charset", "_dataset", "_decoders", "_depth", "_elements", "_encoding", "_far", "_meta", "_parent", "_root",
+        "_source", "_values", "end", "located", "path", "pixel_length", "pixel_offset", "pixel_tag", "pixel_vr", "size", "syntax",
         "truncated",
     )  # fmt: skip
 
@@ -82,7 +83,7 @@ class Header:
         self._decoders: dict[int, Callable[[bytes], Any]] | None = None
         self._dataset: Dataset | None = None
         self._parent: Header | None = None
-        self._located: Located | None = None
+        self.located: Located | None = None
         self._meta: Header | None = None
         self._root: Source = source
         self._depth = 0
@@ -98,8 +99,7 @@ class Header:
     @property
     def meta(self) -> "Header | None":
         """The file meta group, as a header of its own; None for the item of a sequence."""
-        if self._meta is None and self._located is not None:
-            located = self._located
+        if self._meta is None and (located := self.located) is not None:
             self._meta = Header(self.path, self._root, located.meta_buffer, located.meta_encoding, located.meta)
         return self._meta
 
@@ -184,8 +184,11 @@ class Header:
                 values.append(None)
         return values
 
-    def prefetch(self, keys: tuple[int, ...]) -> None:
-        """Convert many elements at once, for `get` to find; what makes no sense is left to it."""
+    def prefetch(self, keys: tuple[int, ...], known: Mapping[int, Any] | None = None) -> None:
+        """Convert many elements at once, but for those whose values are known, for `get` to find; what makes no sense is left to it."""
+        if known:
+            self._values.update(known)
+            keys = tuple(key for key in keys if key not in known and key in self._elements)
         self._values.update((key, value) for key, value in zip(keys, self.pick(keys), strict=True) if value is not None)
 
     def has_any(self, keys: tuple[int, ...]) -> bool:
@@ -256,7 +259,7 @@ class Header:
             return self._dataset
         if self._parent is None:
             return pydicom_dataset(self._root)
-        raw = self._buffer[min(self._elements.values(), default=0) : self.end]
+        raw = self._buffer[min(self._elements.values(), default=self.end) : self.end]
         return pydicom_item(self.path, raw, self._encoding, self._character_set())
 
     def _convert(self, key: int) -> Any:
@@ -380,18 +383,17 @@ def read_header(source: Path | str | bytes | BinaryIO, *, name: str | None = Non
     """
     opened = open_source(source, name)
     try:
-        return _header(locate(opened, force=force), opened)
+        return header_of(locate(opened, force=force), opened)
     except UnexplainedError as problem:
         return _by_pydicom(opened, f"{problem.reason} at byte {problem.position}")
     finally:
         opened.close()
 
 
-def _header(located: Located, root: Source) -> Header:
+def header_of(located: Located, root: Source) -> Header:
+    """Wrap what was found of a file."""
     header = Header(root.name, located.source, located.buffer, located.encoding, located.elements)
-    header._far, header._root = located.far, root
-    header._located = located
-    header.syntax = located.syntax
+    header._far, header._root, header.located, header.syntax = located.far, root, located, located.syntax
     header.end, header.truncated, header.size = located.end, located.truncated, root.size
     _set_pixel(header, located.pixel, deflated=located.deflated)
     return header
@@ -400,8 +402,7 @@ def _header(located: Located, root: Source) -> Header:
 def _by_pydicom(source: Source, reason: str) -> Header:
     read = reread(source, reason)
     header = _of_dataset(source.name, source, read.dataset, read.encoding)
-    meta = read.dataset.file_meta
-    header._meta = _of_dataset(source.name, source, meta, encoding_of(False))
+    header._meta = _of_dataset(source.name, source, read.dataset.file_meta, encoding_of(False))
     header.syntax, header.end, header.size = read.syntax, read.end, source.size
     _set_pixel(header, read.pixel)
     return header

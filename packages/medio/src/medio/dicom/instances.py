@@ -1,7 +1,7 @@
 """DICOM files on disk: which files are DICOM, their header, and where their pixels begin."""
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 from pydicom.errors import BytesLengthException
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
+from medio.dicom.following import Follower
 from medio.dicom.header import Header, is_dicom_start, keys_of, read_header
 from medio.errors import CorruptFileError, MissingFileError
 
@@ -131,19 +132,20 @@ def open_instance(path: Path) -> Instance:
     return instance_of(path, header, header.size or 0)
 
 
-def instance_of(path: Path, header: Header, size: int) -> Instance:
+def instance_of(path: Path, header: Header, size: int, known: Mapping[int, Any] | None = None) -> Instance:
     """Say where the pixels of a header lie.
 
     Args:
         path: where the file lies, or what errors call it.
         header: of the file.
         size: bytes of the file.
+        known: values of its elements that need no conversion.
 
     Raises:
         CorruptFileError: a character set that makes no sense.
     """
     with sound(path):  # a character set that makes no sense shows here first
-        header.prefetch(_ALWAYS)
+        header.prefetch(_ALWAYS, known)
     offset, length = header.pixel_offset, header.pixel_length
     if header.syntax == DeflatedExplicitVRLittleEndian:
         offset, length = 0 if header.pixel_tag is not None or "Rows" in header else None, None
@@ -173,8 +175,14 @@ def open_series(path: Path | Sequence[Path]) -> tuple[list[Instance], tuple[str,
         if not paths:
             raise MissingFileError("read", "an empty list of paths; pass the files of one series")
     images, others = [], []
+    follower = Follower(_ALWAYS) if len(paths) > 1 else None
     for file in paths:
-        instance = open_instance(file)
+        if follower is None or (found := follower.read(file)) is None:
+            instance = open_instance(file)
+            if follower is not None:
+                follower.learn(instance.header)
+        else:
+            instance = instance_of(file, found[0], found[0].size or 0, found[1])
         with sound(file):
             is_image = instance.is_image
         if is_image:

@@ -25,8 +25,8 @@ from medio.errors import CorruptFileError
 
 _FIRST, _BLOCK, _FAR = 1 << 14, 1 << 16, 1 << 16  # bytes: the first read, later reads, and from where on a value is skipped instead of read
 _META = encoding_of(False)
-_SYNTAX, _ROWS = 0x00100002, 0x00100028
-_META_HEAD = b"\2\0\0\0UL\4\0"  # (0002,0000) UL, four bytes: the length of the group
+SYNTAX_KEY, ROWS_KEY = 0x00100002, 0x00100028
+META_HEAD = b"\2\0\0\0UL\4\0"  # (0002,0000) UL, four bytes: the length of the group
 _DEFLATED, _BIG, _EXPLICIT, _IMPLICIT = map(
     str, (DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 )
@@ -110,7 +110,7 @@ def locate(source: Source, *, force: bool = False) -> Located:
     buffer, position, meta, meta_encoding = _meta(source, buffer, position)
     if buffer[position : position + 2] == b"\0\0" and any(buffer[position : position + 8]):
         raise UnexplainedError(position, "a command group")
-    named = _text(buffer, meta, _SYNTAX, meta_encoding)
+    named = _text(buffer, meta, SYNTAX_KEY, meta_encoding)
     meta_buffer, deflated, cut = buffer, named == _DEFLATED, position > len(buffer)
     position = min(position, len(buffer))
     if deflated:
@@ -143,7 +143,7 @@ def locate(source: Source, *, force: bool = False) -> Located:
 def _meta(source: Source, buffer: bytes, position: int) -> tuple[bytes, int, dict[int, int], Encoding]:
     encoding = encoding_of(detect_implicit(buffer, position, False)) if buffer[position : position + 2] == b"\2\0" else _META
     meta: dict[int, int] = {}
-    if encoding is _META and buffer[position : position + 8] == _META_HEAD:
+    if encoding is _META and buffer[position : position + 8] == META_HEAD:
         # The common case: the group says truly how long it is.
         end = position + 12 + int.from_bytes(buffer[position + 8 : position + 12], "little")
         if end + 12 <= len(buffer) and buffer[end : end + 2] != b"\2\0":
@@ -206,7 +206,7 @@ def _walk_file(located: Located, position: int) -> None:
             if element is not None and element.key in PIXEL_KEYS and located.pixel is None:
                 located.pixel = Element(element.key, element.vr, element.start + skipped, element.length)
                 located.end = position + skipped
-                if _ROWS not in elements and element.length != UNDEFINED:
+                if ROWS_KEY not in elements and element.length != UNDEFINED:
                     # Out of order: what describes the pixels may lie behind them.
                     buffer, skipped, position = buffer[: element.start], skipped + element.length, element.start
                     buffer += source.read_at(position + skipped, _BLOCK)

@@ -1,0 +1,144 @@
+"""A header that is found by its likeness to another is the one that a walk finds, for whole files and for mutated ones."""
+
+import io
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydicom import Dataset, dcmwrite
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGLSLossless
+
+from medio.dicom.following import Follower
+from medio.dicom.header import Header, keys_of, read_header
+from medio.errors import MedioError
+
+SYNTAXES = [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, JPEGLSLossless]
+KEYS = keys_of(
+    ["SOPInstanceUID", "ImageType", "ImagePositionPatient", "RescaleIntercept", "Rows", "PatientName", "SeriesDescription", "Modality"]
+)
+
+
+def _slice(number: int, syntax: str, *, undefined: bool = False, **changed: Any) -> bytes:
+    ds = Dataset()
+    ds.SpecificCharacterSet = "ISO_IR 100"
+    ds.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
+    ds.SOPClassUID, ds.SOPInstanceUID = CTImageStorage, f"1.2.3.{10**number}"
+    ds.Modality, ds.SeriesDescription, ds.PatientName = "CT", "Thorax ä", "A^B"
+    item = Dataset()
+    item.ReferencedSOPInstanceUID = f"1.2.{number % 2}"
+    ds.ReferencedImageSequence = [item]
+    if undefined:
+        ds["ReferencedImageSequence"].is_undefined_length = True
+    ds.ImagePositionPatient, ds.InstanceNumber = [-1.5, 2, number * 2.5], number
+    ds.add_new(0x00091001, "OB", b"1234")
+    ds.Rows = ds.Columns = 4
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 12, 11, 0
+    ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.RescaleIntercept, ds.RescaleSlope = 1, "MONOCHROME2", -1024, 1
+    for keyword, value in changed.items():
+        setattr(ds, keyword, value)
+    ds.PixelData = b"\xfe\xff\x00\xe0\0\0\0\0\xfe\xff\x00\xe0\2\0\0\0ab\xfe\xff\xdd\xe0\0\0\0\0" if syntax == JPEGLSLossless else bytes(32)
+    ds["PixelData"].VR = "OB" if syntax == JPEGLSLossless else "OW"
+    ds["PixelData"].is_undefined_length = syntax == JPEGLSLossless
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.MediaStorageSOPClassUID, ds.file_meta.MediaStorageSOPInstanceUID = CTImageStorage, ds.SOPInstanceUID
+    ds.file_meta.TransferSyntaxUID = syntax
+    ds.preamble = bytes(128)
+    file = io.BytesIO()
+    dcmwrite(file, ds, implicit_vr=syntax == ImplicitVRLittleEndian, little_endian=syntax != ExplicitVRBigEndian, enforce_file_format=True)
+    return file.getvalue()
+
+
+def _told(header: Header, known: dict[int, Any] | None = None) -> tuple[Any, ...]:
+    header.prefetch(KEYS, known)
+    values = [_value(header, tag) for tag in header.tags()]
+    assert header.meta is not None
+    meta = [_value(header.meta, tag) for tag in header.meta.tags()]
+    pixel = header.pixel_tag, header.pixel_vr, header.pixel_offset, header.pixel_length
+    return header.tags(), values, meta, pixel, header.syntax, header.end, header.truncated, header.size, header.implicit, header.big_endian
+
+
+def _value(header: Header, tag: int) -> str:
+    try:
+        value = header.get(tag)
+    except (MedioError, ValueError) as error:
+        return repr(error)
+    return repr([_value(item, inner) for item in value for inner in item.tags()] if header.vr(tag) == "SQ" else value)
+
+
+def _follow(leader: bytes, other: bytes, folder: Path) -> tuple[Header, dict[int, Any]] | None:
+    first, second = folder / "first.dcm", folder / "second.dcm"
+    first.write_bytes(leader)
+    second.write_bytes(other)
+    follower = Follower(KEYS)
+    follower.learn(read_header(first))
+    return follower.read(second)
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+@pytest.mark.parametrize("undefined", [False, True])
+def test_slices_of_one_series_are_followed_whatever_the_length_of_their_values(syntax: str, undefined: bool, tmp_path: Path) -> None:
+    leader = _slice(2, syntax, undefined=undefined)
+    for number in (2, 4, 8, 10, 40):
+        other = _slice(number, syntax, undefined=undefined)
+        found = _follow(leader, other, tmp_path)
+        assert found is not None
+        assert _told(*found) == _told(read_header(tmp_path / "second.dcm"))
+
+
+def test_values_are_shared_only_where_their_bytes_and_the_character_set_are_the_same(tmp_path: Path) -> None:
+    leader = _slice(2, ExplicitVRLittleEndian)
+    found = _follow(leader, _slice(3, ExplicitVRLittleEndian), tmp_path)
+    assert found is not None
+    assert {*keys_of(["ImageType", "Rows", "PatientName"])} <= set(found[1])
+    assert not {*keys_of(["SOPInstanceUID", "ImagePositionPatient"])} & set(found[1])
+    greek = leader.replace(b"ISO_IR 100", b"ISO_IR 126")
+    found = _follow(leader, greek, tmp_path)
+    assert found is not None
+    assert not found[1]
+    assert _told(*found) == _told(read_header(tmp_path / "second.dcm"))
+    assert found[0].SeriesDescription != read_header(leader).SeriesDescription
+
+
+def test_a_file_with_another_element_is_walked(tmp_path: Path) -> None:
+    leader = _slice(2, ExplicitVRLittleEndian)
+    assert _follow(leader, _slice(2, ExplicitVRLittleEndian, KVP=120), tmp_path) is None
+    assert _follow(leader, _slice(2, ImplicitVRLittleEndian), tmp_path) is None
+
+
+def _mutations(files: list[bytes], count: int) -> Iterator[bytes]:
+    chance = random.Random(7)
+    for _ in range(count):
+        data = bytearray(chance.choice(files))
+        for _ in range(chance.choice((1, 1, 1, 2, 4))):
+            place = chance.randrange(128, len(data) - 40)
+            kind = chance.randrange(4)
+            if kind == 0:
+                data[place] = chance.randrange(256)
+            elif kind == 1:
+                data[place] = (data[place] + chance.choice((1, 2, 255, 254))) % 256
+            elif kind == 2:
+                del data[place : place + chance.choice((1, 2, 8))]
+            else:
+                data[place:place] = bytes(chance.choice((1, 2, 8)))
+        yield bytes(data[: chance.choice((len(data),) * 4 + (chance.randrange(len(data)),))])
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom's, of mutated character sets
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_a_mutated_file_that_is_followed_reads_as_a_walk_reads_it(syntax: str, tmp_path: Path) -> None:
+    leader = tmp_path / "leader.dcm"
+    leader.write_bytes(_slice(2, syntax, undefined=True))
+    other, followed = tmp_path / "other.dcm", 0
+    for data in _mutations([_slice(number, syntax, undefined=True) for number in (2, 3, 9, 12)], 3000):
+        other.write_bytes(data)
+        follower = Follower(KEYS)
+        follower.learn(read_header(leader))
+        found = follower.read(other)
+        if found is None:
+            continue
+        followed += 1
+        assert _told(*found) == _told(read_header(other))
+    assert followed > 100
