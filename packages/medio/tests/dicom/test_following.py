@@ -11,9 +11,14 @@ from pydicom import Dataset, dcmwrite
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGLSLossless
 
-from medio.dicom.following import Follower
+from medio.dicom.following import Followed, Follower
+from medio.dicom.frame import Frame
 from medio.dicom.header import Header, keys_of, read_header
-from medio.errors import MedioError
+from medio.dicom.instances import open_instance, open_series
+from medio.dicom.layout import layout_of
+from medio.dicom.series import read_series
+from medio.dicom.stack import frames_of
+from medio.errors import CorruptFileError, MedioError
 
 SYNTAXES = [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, JPEGLSLossless]
 KEYS = keys_of(
@@ -68,7 +73,7 @@ def _value(header: Header, tag: int) -> str:
     return repr([_value(item, inner) for item in value for inner in item.tags()] if header.vr(tag) == "SQ" else value)
 
 
-def _follow(leader: bytes, other: bytes, folder: Path) -> tuple[Header, dict[int, Any]] | None:
+def _follow(leader: bytes, other: bytes, folder: Path) -> Followed | None:
     first, second = folder / "first.dcm", folder / "second.dcm"
     first.write_bytes(leader)
     second.write_bytes(other)
@@ -85,21 +90,22 @@ def test_slices_of_one_series_are_followed_whatever_the_length_of_their_values(s
         other = _slice(number, syntax, undefined=undefined)
         found = _follow(leader, other, tmp_path)
         assert found is not None
-        assert _told(*found) == _told(read_header(tmp_path / "second.dcm"))
+        assert _told(found.header, found.shared) == _told(read_header(tmp_path / "second.dcm"))
 
 
 def test_values_are_shared_only_where_their_bytes_and_the_character_set_are_the_same(tmp_path: Path) -> None:
     leader = _slice(2, ExplicitVRLittleEndian)
     found = _follow(leader, _slice(3, ExplicitVRLittleEndian), tmp_path)
     assert found is not None
-    assert {*keys_of(["ImageType", "Rows", "PatientName"])} <= set(found[1])
-    assert not {*keys_of(["SOPInstanceUID", "ImagePositionPatient"])} & set(found[1])
+    assert {*keys_of(["ImageType", "Rows", "PatientName"])} <= set(found.shared)
+    assert found.differs == {*keys_of(["SOPInstanceUID", "ImagePositionPatient"])}
     greek = leader.replace(b"ISO_IR 100", b"ISO_IR 126")
     found = _follow(leader, greek, tmp_path)
     assert found is not None
-    assert not found[1]
-    assert _told(*found) == _told(read_header(tmp_path / "second.dcm"))
-    assert found[0].SeriesDescription != read_header(leader).SeriesDescription
+    assert not found.shared
+    assert found.differs >= {*KEYS}
+    assert _told(found.header, found.shared) == _told(read_header(tmp_path / "second.dcm"))
+    assert found.header.SeriesDescription != read_header(leader).SeriesDescription
 
 
 def test_a_file_with_another_element_is_walked(tmp_path: Path) -> None:
@@ -140,5 +146,67 @@ def test_a_mutated_file_that_is_followed_reads_as_a_walk_reads_it(syntax: str, t
         if found is None:
             continue
         followed += 1
-        assert _told(*found) == _told(read_header(other))
+        assert _told(found.header, found.shared) == _told(read_header(other))
     assert followed > 100
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES[:3])
+def test_layout_and_place_of_a_slice_do_not_depend_on_the_file_before_it(syntax: str, tmp_path: Path) -> None:
+    plane = {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "PixelSpacing": [0.5, 0.7], "SliceThickness": 2.5, "RescaleType": "HU"}
+    changes: list[dict[str, Any]] = [
+        {},
+        {},
+        {"PixelSpacing": [0.7, 0.5]},
+        {"ImageOrientationPatient": [0, 1, 0, 1, 0, 0]},
+        {"RescaleSlope": 2},
+        {"RescaleType": "US"},
+        {"PixelRepresentation": 1},
+        {"BitsStored": 13, "HighBit": 12},
+        {"Rows": 2},
+        {"SliceThickness": 1.5},
+        {},
+    ]
+    paths = []
+    for number, changed in enumerate(changes):
+        paths.append(tmp_path / f"{number:02}.dcm")
+        paths[-1].write_bytes(_slice(number, syntax, **{**plane, **changed}))
+    instances, _ = open_series(paths)
+    assert sum(instance.leader is not None for instance in instances) == len(paths) - 1
+    for path, followed in zip(paths, instances, strict=True):
+        alone = open_instance(path)
+        assert layout_of(followed) == layout_of(alone)
+        assert _place(frames_of(followed)[0]) == _place(frames_of(alone)[0])
+
+
+def _place(frame: Frame) -> tuple[Any, ...]:
+    said = frame.thickness, frame.slope, frame.intercept, frame.rescale_type, frame.size, frame.spacing, frame.frame_of_reference_uid
+    return (*said, frame.position.tolist(), frame.orientation.tolist(), frame.find("InstanceNumber"))
+
+
+def test_a_damaged_leader_is_named_itself(tmp_path: Path) -> None:
+    paths = [tmp_path / "0.dcm", tmp_path / "1.dcm"]
+    paths[0].write_bytes(_slice(0, ExplicitVRLittleEndian)[:-8])
+    paths[1].write_bytes(_slice(1, ExplicitVRLittleEndian))
+    (cut, whole), _ = open_series(paths)
+    assert whole.leader is cut
+    assert layout_of(whole).path == paths[1]
+    with pytest.raises(CorruptFileError, match=r"0\.dcm"):
+        layout_of(cut)
+
+
+def test_every_real_series_reads_as_if_each_file_were_walked(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = sorted({file.parent for file in (shared_data / "dicom_multivendor").rglob("*.dcm")})
+    followed = [_read(folder) for folder in folders]
+    monkeypatch.setattr(Follower, "read", lambda self, path: None)
+    for folder, found in zip(folders, followed, strict=True):
+        assert found == _read(folder)
+
+
+def _read(folder: Path) -> tuple[Any, ...]:
+    try:
+        volumes = read_series(folder)
+    except MedioError as error:
+        return (str(error),)
+    return tuple(
+        (name, image.array.tobytes(), repr(image.affine), image.spacing, image.unit, repr(image.meta)) for name, image in volumes.items()
+    )

@@ -7,7 +7,7 @@ Anything else is walked.
 
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -135,6 +135,20 @@ def may_lead(located: Located) -> bool:
     return all(buffer[place + 4] | buffer[place + 5] << 8 in _VRS for place in written)
 
 
+class Followed(NamedTuple):
+    """A header that was compared with the leader's, which has the same elements.
+
+    Attributes:
+        header: of the file.
+        shared: values of the compared elements whose bytes are the same.
+        differs: the other compared elements that the file holds.
+    """
+
+    header: Header
+    shared: dict[int, Any]
+    differs: frozenset[int]
+
+
 class Follower:
     """Reads the headers of one series, each in the light of one before.
 
@@ -146,24 +160,24 @@ class Follower:
         self._keys = (_CHARSET, *keys)
         self._trail: Trail | None = None
         self._known: list[tuple[int, bytes, Any]] = []
+        self._senseless: set[int] = set()
         self._tries = _TRIES
 
-    def learn(self, header: Header) -> None:
-        """Compare the files to come with this one, which was walked."""
+    def learn(self, header: Header) -> bool:
+        """Compare the files to come with this one, which was walked; tell whether that is possible."""
         self._tries -= 1
         located = header.located
         if self._tries < 0 or located is None or not may_lead(located):
             self._trail = None
-            return
+            return False
         self._trail = Trail(located)
         said = zip(self._keys, header.pick(self._keys), strict=True)
         self._known = [(key, self._trail.whole(key), value) for key, value in said if value is not None]
+        self._senseless = {key for key in self._keys if key in located.elements} - {key for key, _, _ in self._known}
+        return True
 
-    def read(self, path: Path) -> tuple[Header, dict[int, Any]] | None:
-        """Read one header.
-
-        Returns:
-            the header, and values of elements that it shares with the leader's; None where it must be walked, and may be learnt from.
+    def read(self, path: Path) -> Followed | None:
+        """Read one header; None where it must be walked, and may be learnt from.
 
         Raises:
             MissingFileError: the file cannot be opened.
@@ -180,6 +194,13 @@ class Follower:
             return None
         self._tries = min(self._tries + 1, _TRIES)
         holds, at = located.buffer.startswith, located.elements
-        known = {key: value for key, raw, value in self._known if holds(raw, at[key])}
-        # Texts are read by the character set.
-        return header_of(located, source), known if _CHARSET in known or _CHARSET not in at else {}
+        shared: dict[int, Any] = {}
+        differs = set(self._senseless)
+        for key, raw, value in self._known:
+            if holds(raw, at[key]):
+                shared[key] = value
+            elif key == _CHARSET:  # the first: texts are read by the character set
+                return Followed(header_of(located, source), {}, frozenset(self._keys))
+            else:
+                differs.add(key)
+        return Followed(header_of(located, source), shared, frozenset(differs))

@@ -12,8 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from medio.dicom.header import Header
-from medio.dicom.instances import Instance
+from medio.dicom.instances import Instance, compared
 from medio.errors import GeometryError
+
+_PLANE = compared(
+    "ImageOrientationPatient", "PixelSpacing", "SpacingBetweenSlices", "SliceThickness", "RescaleSlope", "RescaleIntercept", "RescaleType",
+    "Rows", "Columns", "FrameOfReferenceUID",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,6 +115,31 @@ def make_frame(
         None,
         groups or (header,),
         numbers,
+    )
+
+
+def classic_frame(instance: Instance) -> Frame:
+    """Read the plane of a file that is one slice; see `make_frame`."""
+    twin = instance.twin(_PLANE)
+    known: Frame | None = twin.memo.get("frame") if twin is not None else None
+    if known is None:
+        made = instance.memo["frame"] = make_frame(instance, 0, [instance.header])
+        return made
+    header = instance.header
+    return Frame(
+        instance,
+        0,
+        numbers_of(instance, [header], "ImagePositionPatient", 3),
+        known.orientation,
+        known.spacing,
+        known.thickness,
+        known.slope,
+        known.intercept,
+        known.rescale_type,
+        known.size,
+        known.frame_of_reference_uid,
+        None,
+        (header,),
     )
 
 

@@ -144,7 +144,7 @@ def alike(a: Frame, b: Frame) -> str:
     """Say in what the planes of two frames differ so that they cannot lie in one volume: size, orientation, spacing or frame of reference; empty where in nothing."""
     if a.size != b.size:
         return "sizes"
-    if np.abs(a.orientation - b.orientation).max() > 1e-3:
+    if a.orientation is not b.orientation and np.abs(a.orientation - b.orientation).max() > 1e-3:
         return "orientations"
     if abs(a.spacing[0] / b.spacing[0] - 1) > 1e-4 or abs(a.spacing[1] / b.spacing[1] - 1) > 1e-4:
         return "pixel spacings"

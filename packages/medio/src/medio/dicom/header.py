@@ -185,10 +185,10 @@ class Header:
         return values
 
     def prefetch(self, keys: tuple[int, ...], known: Mapping[int, Any] | None = None) -> None:
-        """Convert many elements at once, but for those whose values are known, for `get` to find; what makes no sense is left to it."""
+        """Convert many elements at once, or take the values that are known, for `get` to find; what makes no sense is left to it."""
         if known:
             self._values.update(known)
-            keys = tuple(key for key in keys if key not in known and key in self._elements)
+            return
         self._values.update((key, value) for key, value in zip(keys, self.pick(keys), strict=True) if value is not None)
 
     def has_any(self, keys: tuple[int, ...]) -> bool:

@@ -42,9 +42,27 @@ _ALWAYS = keys_of(
         "BitsStored",
         "HighBit",
         "PixelRepresentation",
+        "NumberOfFrames",
+        "PlanarConfiguration",
+        "SpacingBetweenSlices",
+        "PixelPaddingValue",
+        "PixelPaddingRangeLimit",
     ]
 )
 """What reading a slice asks for."""
+_COMPARED = frozenset(_ALWAYS)
+
+
+def compared(*keywords: str) -> frozenset[int]:
+    """Prepare keywords for `Instance.twin`.
+
+    Raises:
+        ValueError: an element that is not compared.
+    """
+    keys = frozenset(keys_of(keywords))
+    if not keys <= _COMPARED:
+        raise ValueError(f"not all of {', '.join(keywords)} are compared")
+    return keys
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +78,8 @@ class Instance:
         size: bytes of the file.
         float_pixels: the pixels are Float or Double Float Pixel Data.
         memo: what was worked out from the header, kept because every stage of reading asks for it.
+        leader: a file of the same elements, which this one was compared with.
+        differs: compared elements whose bytes are not the leader's.
     """
 
     path: Path
@@ -70,6 +90,16 @@ class Instance:
     size: int
     float_pixels: bool = False
     memo: dict[str, Any] = field(default_factory=dict, repr=False)
+    leader: "Instance | None" = field(default=None, repr=False)
+    differs: frozenset[int] = frozenset()
+
+    def twin(self, keys: frozenset[int]) -> "Instance | None":
+        """Return a file of the same syntax that says the same of some elements, so that what follows from them need be worked out once; None where none is known.
+
+        Args:
+            keys: from `compared`.
+        """
+        return self.leader if self.leader is not None and self.differs.isdisjoint(keys) else None
 
     @property
     def sop_class_uid(self) -> str:
@@ -132,25 +162,30 @@ def open_instance(path: Path) -> Instance:
     return instance_of(path, header, header.size or 0)
 
 
-def instance_of(path: Path, header: Header, size: int, known: Mapping[int, Any] | None = None) -> Instance:
+def instance_of(path: Path, header: Header, size: int) -> Instance:
     """Say where the pixels of a header lie.
 
     Args:
         path: where the file lies, or what errors call it.
         header: of the file.
         size: bytes of the file.
-        known: values of its elements that need no conversion.
 
     Raises:
         CorruptFileError: a character set that makes no sense.
     """
+    return _instance(path, header, size, None, None, frozenset())
+
+
+def _instance(
+    path: Path, header: Header, size: int, shared: Mapping[int, Any] | None, leader: Instance | None, differs: frozenset[int]
+) -> Instance:
     with sound(path):  # a character set that makes no sense shows here first
-        header.prefetch(_ALWAYS, known)
+        header.prefetch(_ALWAYS, shared)
     offset, length = header.pixel_offset, header.pixel_length
     if header.syntax == DeflatedExplicitVRLittleEndian:
         offset, length = 0 if header.pixel_tag is not None or "Rows" in header else None, None
     float_pixels = header.pixel_tag is not None and header.pixel_tag != _PIXEL_DATA
-    return Instance(path, header, header.syntax, offset, length, size, float_pixels)
+    return Instance(path, header, header.syntax, offset, length, size, float_pixels, {}, leader, differs)
 
 
 def open_series(path: Path | Sequence[Path]) -> tuple[list[Instance], tuple[str, ...]]:
@@ -176,13 +211,13 @@ def open_series(path: Path | Sequence[Path]) -> tuple[list[Instance], tuple[str,
             raise MissingFileError("read", "an empty list of paths; pass the files of one series")
     images, others = [], []
     follower = Follower(_ALWAYS) if len(paths) > 1 else None
+    leader: Instance | None = None
     for file in paths:
         if follower is None or (found := follower.read(file)) is None:
             instance = open_instance(file)
-            if follower is not None:
-                follower.learn(instance.header)
+            leader = instance if follower is not None and follower.learn(instance.header) else None
         else:
-            instance = instance_of(file, found[0], found[0].size or 0, found[1])
+            instance = _instance(file, found.header, found.header.size or 0, found.shared, leader, found.differs)
         with sound(file):
             is_image = instance.is_image
         if is_image:

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from medio.dicom.instances import Instance
+from medio.dicom.instances import Instance, compared
 from medio.dicom.palette import Palette, read_palette
-from medio.errors import CorruptFileError, UnsupportedError
+from medio.errors import CorruptFileError, MedioError, UnsupportedError
 
 IMPLICIT, EXPLICIT, DEFLATED, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
 NATIVE = frozenset({IMPLICIT, EXPLICIT, DEFLATED, BIG_ENDIAN})
@@ -21,6 +21,10 @@ FREE_BYTES, OTHER_RATIO = 256 << 20, 4096
 """For other syntaxes, whose blank images compress without end: what a file may declare at any size, and beyond it the most decoded bytes a byte."""
 TRUNCATED = "ends before its PixelData; the file is truncated, fetch it again or exclude it"
 _DEPTHS = (1, 8, 16, 32)
+_DESCRIPTION = compared(
+    "Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "PhotometricInterpretation", "PlanarConfiguration", "BitsAllocated",
+    "BitsStored", "HighBit", "PixelRepresentation",
+)  # fmt: skip
 
 
 class Layout(NamedTuple):
@@ -93,8 +97,23 @@ def layout_of(instance: Instance, *, palette: bool = True) -> Layout:
     """
     known: Layout | None = instance.memo.get(key := "layout" if palette else "layout of indices")
     if known is None:
-        known = instance.memo[key] = _read_layout(instance, palette)
+        known = instance.memo[key] = _layout_of_twin(instance, palette) or _read_layout(instance, palette)
     return known
+
+
+def _layout_of_twin(instance: Instance, palette: bool) -> Layout | None:
+    twin = instance.twin(_DESCRIPTION)
+    if twin is None or instance.offset is None:
+        return None
+    try:
+        known = layout_of(twin, palette=palette)
+    except MedioError:  # which would name the other file
+        return None
+    if known.palette is not None:
+        return None
+    layout = known._replace(path=instance.path)
+    _check_plausible(instance, layout)
+    return layout
 
 
 def _read_layout(instance: Instance, palette: bool) -> Layout:

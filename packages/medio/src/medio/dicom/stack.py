@@ -3,7 +3,7 @@
 Source: DICOM PS3.3 C.7.6.2 (Image Plane), C.7.6.16 (Multi-frame Functional Groups).
 """
 
-from medio.dicom.frame import Frame, make_frame
+from medio.dicom.frame import Frame, classic_frame, make_frame
 from medio.dicom.grid import POSITION_TOLERANCE, SHEAR_TOLERANCE, order_stack
 from medio.dicom.instances import Instance
 from medio.dicom.mosaic import is_mosaic, is_slice_grid, mosaic_frames, slice_grid_frames
@@ -35,7 +35,7 @@ def frames_of(instance: Instance) -> list[Frame]:
         raise GeometryError(
             instance.path, f"{instance.frame_count} frames without a position each (cine or dose); only placed frames make a volume"
         )
-    return [make_frame(instance, 0, [header])]
+    return [classic_frame(instance)]
 
 
 def _functional_frames(instance: Instance) -> list[Frame]:
