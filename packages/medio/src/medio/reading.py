@@ -79,7 +79,7 @@ def read(
     options = ReadOptions(tilt=tilt, gaps=gaps, padding=padding, pet=pet, threads=threads)
     if isinstance(path, str | Path):
         return _read_one(Path(path), spacing, volume, options)
-    paths = [Path(p) for p in path]
+    paths = [p if isinstance(p, Path) else Path(p) for p in path]
     for one in paths:
         _check_exists(one)
     if len(paths) == 1:

@@ -37,15 +37,13 @@ class Trail:
         data = sorted((place, key) for key, place in located.elements.items())
         self._meta_keys, self._keys = [key for _, key in meta], [key for _, key in data]
         self._places = [place for place, _ in (*meta, *data)] + [located.end]
-        self._heads: list[int] = []  # bytes of each head; 0 where the whole element must be the same
-        spans = []
-        for number, (place, behind) in enumerate(pairwise(self._places)):
-            head = self._head(place, behind, number < len(meta))
-            self._heads.append(head)
-            spans.append(np.arange(place, place + head if head else behind))
-        spans.append(np.arange(located.end, located.end + (4 if located.encoding.implicit else 6)))
-        self._index = np.concatenate(spans)
-        self._owner = np.repeat(np.arange(len(spans)), [len(span) for span in spans])
+        heads = [self._head(place, behind, number < len(meta)) for number, (place, behind) in enumerate(pairwise(self._places))]
+        self._heads = heads  # bytes of each head; 0 where the whole element must be the same
+        lengths = [head or behind - place for head, (place, behind) in zip(heads, pairwise(self._places), strict=True)]
+        lengths.append(4 if located.encoding.implicit else 6)
+        self._owner = np.repeat(np.arange(len(lengths)), lengths)
+        # The bytes of each span, one after another: its place, and how far into it.
+        self._index = np.arange(len(self._owner)) + np.repeat(np.array(self._places) - np.cumsum([0, *lengths[:-1]]), lengths)
         self._expected = np.frombuffer(self._buffer, np.uint8)[self._index]
         self._bytes = self._expected.tobytes()
         self._syntax = self.whole(SYNTAX_KEY)

@@ -143,6 +143,12 @@ def classic_frame(instance: Instance) -> Frame:
     )
 
 
+def normal_of(frame: Frame) -> npt.NDArray[np.float64]:
+    """Return (3,) row direction x column direction."""
+    a, b, c, d, e, f = frame.orientation.tolist()  # in plain Python, as below
+    return np.array([b * f - c * e, c * d - a * f, a * e - b * d])
+
+
 def plane_of(instance: Instance, sources: Sequence[Header]) -> npt.NDArray[np.float64]:
     """Return ImageOrientationPatient (6,) as two unit vectors.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from medio.dicom.frame import Frame
+from medio.dicom.frame import Frame, normal_of
 from medio.errors import GeometryError
 
 POSITION_TOLERANCE = 0.1
@@ -113,7 +113,7 @@ def measure_grid(frames: Sequence[Frame], name: Path | str) -> Grid:
     first = frames[0]
     check_alike(frames, name)
     row, column = first.orientation[:3], first.orientation[3:]
-    normal = np.cross(row, column)
+    normal = normal_of(first)
     positions = np.stack([frame.position for frame in frames])
     depth = positions @ normal
     order = np.argsort(depth, kind="stable")
@@ -177,7 +177,7 @@ def check_alike(frames: Sequence[Frame], name: Path | str) -> None:
 
 def places(frames: Sequence[Frame]) -> npt.NDArray[np.int64]:
     """Number the positions along the normal of frames with alike planes: the same number for frames at the same position, increasing along the normal."""
-    normal = np.cross(frames[0].orientation[:3], frames[0].orientation[3:])
+    normal = normal_of(frames[0])
     depth = np.stack([frame.position for frame in frames]) @ normal
     order = np.argsort(depth, kind="stable")
     numbers = np.empty(len(frames), np.int64)

@@ -8,8 +8,8 @@ from pathlib import Path
 from pydicom.uid import UID, CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage, SecondaryCaptureImageStorage
 
 from medio.dicom.films import FILM_MODALITIES
-from medio.dicom.frame import Frame
-from medio.dicom.instances import Instance, open_series, sound
+from medio.dicom.frame import Frame, classic_frame
+from medio.dicom.instances import Instance, compared, open_series, sound
 from medio.dicom.labels import acquired_at
 from medio.dicom.nuclear import is_reconstruction
 from medio.dicom.split import Part, split_volumes
@@ -18,6 +18,8 @@ from medio.errors import CorruptFileError, UnsupportedError
 
 ONLY_VOLUME = "volume"
 """What the volume of a series that holds one is called."""
+_SERIES = compared("SeriesInstanceUID", "SeriesDescription")
+_KIND = compared("Modality", "SOPClassUID", "ImageType", "NumberOfFrames", "SpacingBetweenSlices")
 _SLICES = frozenset({CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage})
 
 
@@ -91,11 +93,17 @@ def plan_series(path: Path | Sequence[Path], *, pixels: bool = True) -> SeriesPl
     films: list[Instance] = []
     for instance in instances:
         with sound(instance.path):
+            if (twin := instance.twin(_KIND)) is not None and twin.memo.get("classic"):
+                frames.append(classic_frame(instance))
+                continue
             if is_film(instance):
                 films.append(instance)
                 continue
             _refuse(instance)
             frames += frames_of(instance)
+            get = instance.header.get
+            # What decides this is compared, but for the content of private elements (slice grids) and the SOP class in the file meta.
+            instance.memo["classic"] = "frame" in instance.memo and bool(get("SOPClassUID")) and "VFRAME" not in str(get("ImageType"))
     if not frames:
         return SeriesPlan(name, tuple(instances), skipped, (), ())
     placeless = [f"{film.path.name} has no place in the patient (a capture or a film): left out" for film in films]
@@ -151,6 +159,10 @@ def _refuse(instance: Instance) -> None:
 def _check_one_series(instances: Sequence[Instance], name: Path) -> None:
     series: dict[str, list[str]] = {}
     for instance in instances:
+        twin = instance.twin(_SERIES)
+        if twin is not None and (said := twin.memo.get("series")) is not None:
+            series[said[0]].append(said[1])
+            continue
         with sound(instance.path):
             if instance.offset is None:
                 kind = UID(instance.sop_class_uid).name
@@ -158,6 +170,7 @@ def _check_one_series(instances: Sequence[Instance], name: Path) -> None:
                     instance.path, f"{kind} that ends before its PixelData; the file is truncated, fetch it again or exclude it"
                 )
             uid, description = (str(instance.header.get(keyword) or "") for keyword in ("SeriesInstanceUID", "SeriesDescription"))
+        instance.memo["series"] = uid, description
         series.setdefault(uid, []).append(description)
     if len(series) > 1:
         kinds = ", ".join(f"{descriptions[0] or uid} ({len(descriptions)})" for uid, descriptions in list(series.items())[:4])

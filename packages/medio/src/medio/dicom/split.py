@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from medio.dicom.copies import drop_copies
-from medio.dicom.frame import Frame
+from medio.dicom.frame import Frame, normal_of
 from medio.dicom.grid import alike, measure_grid, places
 from medio.dicom.labels import RANKS, TIMES, VALUE_KEYS, acquired_at, kind_of, value_readers
 from medio.dicom.naming import name_parts
@@ -93,7 +93,7 @@ def _said(frame: Frame, differs: str) -> str:
 
 
 def _plane(frame: Frame) -> str:
-    return _PLANES[int(np.abs(np.cross(frame.orientation[:3], frame.orientation[3:])).argmax())]
+    return _PLANES[int(np.abs(normal_of(frame)).argmax())]
 
 
 def _plane_names(groups: Sequence[Sequence[Frame]]) -> list[str]:
