@@ -184,10 +184,10 @@ def _place(frame: Frame) -> tuple[Any, ...]:
 
 
 def test_a_damaged_leader_is_named_itself(tmp_path: Path) -> None:
-    paths = [tmp_path / "0.dcm", tmp_path / "1.dcm"]
-    paths[0].write_bytes(_slice(0, ExplicitVRLittleEndian)[:-8])
-    paths[1].write_bytes(_slice(1, ExplicitVRLittleEndian))
-    (cut, whole), _ = open_series(paths)
+    paths = [tmp_path / f"{number}.dcm" for number in range(8)]
+    for number, path in enumerate(paths):
+        path.write_bytes(_slice(number, ExplicitVRLittleEndian)[: None if number else -8])
+    (cut, whole, *_), _ = open_series(paths)
     assert whole.leader is cut
     assert layout_of(whole).path == paths[1]
     with pytest.raises(CorruptFileError, match=r"0\.dcm"):

@@ -51,6 +51,7 @@ _ALWAYS = keys_of(
 )
 """What reading a slice asks for."""
 _COMPARED = frozenset(_ALWAYS)
+_MANY = 6  # files from which on it pays to prepare the first for comparison, which takes as long as four walks
 
 
 def compared(*keywords: str) -> frozenset[int]:
@@ -221,7 +222,7 @@ def open_series(path: Path | Sequence[Path]) -> tuple[list[Instance], tuple[str,
         if not paths:
             raise MissingFileError("read", "an empty list of paths; pass the files of one series")
     images, others = [], []
-    follower = Follower(_ALWAYS) if len(paths) > 1 else None
+    follower = Follower(_ALWAYS) if len(paths) >= _MANY else None
     leader: Instance | None = None
     for file in paths:
         if follower is None or (found := follower.read(file)) is None:
