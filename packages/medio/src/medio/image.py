@@ -19,7 +19,7 @@ class Image:
         array: ([C,] D, H, W) or ([C,] H, W); z, y, x order. The spatial axes are the last `len(spacing)`.
         affine: (4, 4) float64, maps array index (z, y, x, 1) to LPS mm; None where the file places nothing in the patient (films). Volumes always have one.
         spacing: distance in mm between neighbours along each spatial axis, in array order.
-        unit: `HU`, `SUVbw`, or `` where the values have no unit.
+        unit: `HU`, `SUVbw`, what the file names otherwise (`BQML`), or `` where the values have no unit.
         meta: what the file said and later steps may need (`modality`, `patient_id`, `series_instance_uid`, `frame_of_reference_uid`, …).
     """
 
