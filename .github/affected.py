@@ -99,7 +99,9 @@ def main() -> None:
         answer = table[name]["folder"]
     elif options.extras:
         # gpu conflicts with cpu by declaration; a member's tests run on a CPU.
-        answer = " ".join(f"--extra {extra}" for extra in table[name].get("optional-dependencies", {}) if extra in ("cpu", "torch"))
+        answer = " ".join(
+            f"--extra {extra}" for extra in table[name].get("optional-dependencies", {}) if extra not in ("gpu", "openvino", "tensorrt")
+        )
     elif options.siblings:
         arrows = {member: requires(project, set(table)) for member, project in table.items()}
         answer = "\n".join(sorted(closure({name}, arrows) - {name}))

@@ -1,5 +1,6 @@
 """A small dataset of shards for the loader's tests, and a way to compare batches."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,12 @@ def make(item: int) -> ShardSample:
         labels={"a": float(item % 2)} if item != 2 else {"b": 0.0},
         report=f"report {item}",
     )
+
+
+@pytest.fixture(autouse=True)
+def importable(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spawned workers import the module of a test by the name that pytest gave it, which begins at the root of the checkout."""
+    monkeypatch.setattr(sys, "path", [*sys.path, str(request.config.rootpath)])
 
 
 @pytest.fixture(scope="session")

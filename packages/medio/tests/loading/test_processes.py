@@ -175,6 +175,7 @@ import os, sys, signal, time
 sys.path.insert(0, {folder!r})
 from test_processes import Boxes, begin
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background of a shell inherits that it is ignored
     iterator, batches = begin(Boxes(), start_method={method!r})
     batch = next(iterator)
     print(*batches.pids, flush=True)
