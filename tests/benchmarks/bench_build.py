@@ -1,6 +1,6 @@
 """Building shards: what a second process gains, what the parent spends, and how much memory a worker takes.
 
-    python tests/benchmarks/bench_build.py             12 CT volumes of 128x512x512, three a shard
+    python tests/benchmarks/bench_build.py             24 CT volumes of 128x512x512, three a shard
     python tests/benchmarks/bench_build.py --quick     six, once
     python tests/benchmarks/bench_build.py --check     exit with 1 where a goal is missed
 
@@ -55,7 +55,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="fewer volumes, once")
     parser.add_argument("--check", action="store_true", help="exit with 1 where a goal is missed")
     options = parser.parse_args()
-    count, rounds = (6, 1) if options.quick else (12, 3)
+    count, rounds = (6, 1) if options.quick else (24, 2)
     missed: list[str] = []
     context = get_context("spawn")
     with (
