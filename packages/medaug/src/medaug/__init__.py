@@ -1,8 +1,11 @@
 """2D and 3D augmentation: one geometry, keyed randomness."""
 
 from medaug.compose import Compose, Transform
+from medaug.draws import Draws
 from medaug.errors import AugmentationError
-from medaug.intensity import Gamma, IntensityTransform, Noise
+from medaug.intensity.gamma import Gamma
+from medaug.intensity.noise import Noise
+from medaug.intensity.transform import IntensityTransform
 from medaug.keyed import SampleKey, key_digest, keyed_generator
 from medaug.spatial import Affine, Flip, SpatialTransform
 
@@ -10,6 +13,7 @@ __all__ = [
     "Affine",
     "AugmentationError",
     "Compose",
+    "Draws",
     "Flip",
     "Gamma",
     "IntensityTransform",

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from medaug.errors import AugmentationError
-from medaug.intensity import IntensityTransform
+from medaug.draws import Draws
+from medaug.intensity.transform import IntensityTransform
 from medaug.keyed import SampleKey, keyed_generator
 from medaug.resampling import Matrices, Resampler
 from medaug.spatial import SpatialTransform
@@ -140,9 +141,11 @@ class Compose:
             raise AugmentationError(_names(keys), f"image is {image.dtype}; normalise it to floating point before augmentation")
         if any(isinstance(t, SpatialTransform) for t in self.transforms):
             image = self._move(result, image, keys)
+        draws = Draws(keys).child(prefix) if prefix else Draws(keys)
+        spacing = None if result.get("spacing") is None else _spacing(result["spacing"], len(keys), keys)
         for stream, transform in self._streams():
             if isinstance(transform, IntensityTransform):
-                image = transform.apply(image, keys, f"{prefix}{stream}")
+                image = _changed(image, transform, draws.child(stream), spacing)
         result["image"] = image
         if result.get("prior") is not None:
             result["prior"] = self._augment(result["prior"], keys, f"prior/{prefix}")
@@ -177,6 +180,18 @@ class Compose:
                 ]
         result.pop("affine", None)
         return mover.linear(image)
+
+
+def _changed(image: Tensor, transform: IntensityTransform, draws: Draws, spacing: Matrices | None) -> Tensor:
+    """Let a transform change the samples that its probability picks; `image` itself is not touched."""
+    rows = np.flatnonzero(draws.chance("apply", transform.p))
+    if not len(rows):
+        return image
+    if len(rows) == len(image):
+        return transform.change(image.clone(), draws, spacing)
+    chosen = torch.from_numpy(rows).to(image.device)
+    changed = transform.change(image[chosen], draws.rows(rows), None if spacing is None else spacing[rows])
+    return image.index_copy(0, chosen, changed)
 
 
 def _batched(sample: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medaug.errors import AugmentationError
+from medaug.options import check_probability
 
 Matrix = npt.NDArray[np.float64]
 Range = float | tuple[float, float] | tuple[tuple[float, float], ...]
@@ -108,12 +109,6 @@ class Flip:
             if rng.random() < self.p:
                 result[axis % dims, axis % dims] *= -1.0
         return result
-
-
-def check_probability(transform: str, p: float) -> None:
-    """Raise AugmentationError unless p lies in [0, 1]."""
-    if not 0 <= p <= 1:
-        raise AugmentationError(transform, f"p is a probability between 0 and 1, got {p}")
 
 
 def _pairs(value: Range) -> tuple[tuple[float, float], ...]:
