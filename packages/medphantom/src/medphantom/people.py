@@ -1,34 +1,12 @@
-"""Who a synthetic patient is and where the scan was made. Every name says that it is a phantom."""
+"""Who a synthetic patient is. Every name says that it is a phantom."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """A hospital and its scanner.
-
-    Attributes:
-        name: institution.
-        vendor: manufacturer.
-        model: scanner's name.
-        noise_hu: standard deviation of the CT's noise.
-        film_photons: photons a film's pixel counts without a patient.
-    """
-
-    name: str
-    vendor: str
-    model: str
-    noise_hu: float
-    film_photons: float
-
-
-SITES = (
-    Site(name="Phantom Hospital North", vendor="Phantom Vendor A", model="PHANTOM-A1", noise_hu=9.0, film_photons=4e5),
-    Site(name="Phantom Hospital South", vendor="Phantom Vendor B", model="PHANTOM-B2", noise_hu=16.0, film_photons=2e5),
-    Site(name="Phantom Clinic Harbour", vendor="Phantom Vendor C", model="PHANTOM-C3", noise_hu=26.0, film_photons=8e4),
-)
+from medphantom.sites import SITES as SITES
+from medphantom.sites import Site as Site
+from medphantom.sites import draw_site as draw_site
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,11 +48,6 @@ def draw_person(rng: np.random.Generator) -> Person:
         study_date=_date(study_year, study_day),
         referrer=f"PHANTOM-REFERRER^{rng.choice(_GIVEN_NAMES['F'] + _GIVEN_NAMES['M'])}",
     )
-
-
-def draw_site(rng: np.random.Generator) -> Site:
-    """Draw one of `SITES`, from the stream "site"."""
-    return SITES[int(rng.integers(len(SITES)))]
 
 
 _GIVEN_NAMES = {"F": ["NORA", "IDA", "MAREN", "LOTTE", "SELMA", "GRETE"], "M": ["ODIN", "JAKOB", "HANNES", "EMIL", "VIGGO", "TORE"]}
