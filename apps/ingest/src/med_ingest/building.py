@@ -218,16 +218,17 @@ def _index(source: Path, workers: int) -> "pa.Table":
 def _from_series(
     index: "pa.Table", modalities: Sequence[str], spacing: Spacing, shares: dict[str, float], seed: int, *, masks: bool
 ) -> "Plan":
-    from medio.recipes import SeriesItem, SeriesRecipe, find_masks, find_series
+    from medio.recipes import SeriesItem, SeriesRecipe, find_masks, find_series, split_volumes
 
     folder = find_series(index, modalities=modalities)
     drawn, left = find_masks(index, folder.series) if masks else ({}, ())
     splits = _splits([s.patient_id for s in folder.series], shares, seed)
     items = [SeriesItem(s, splits.get(s.patient_id, ""), drawn.get(s.series_instance_uid)) for s in folder.series]
+    split = split_volumes(items)
     # A mask that is used was asked for after all.
     used = {path.parent for path in drawn.values()}
     others = [bad for bad in folder.set_aside if not (masks and Path(bad.item) in used)]
-    return items, SeriesRecipe(spacing_mm=spacing), (*others, *left)
+    return split.items, SeriesRecipe(spacing_mm=spacing), (*others, *left, *split.set_aside)
 
 
 def _from_volumes(source: Path, spacing: Spacing, shares: dict[str, float], seed: int) -> "Plan":

@@ -11,9 +11,11 @@ from medio.derived.rtstruct import Structure
 from medio.derived.rtstruct_writer import write_rtstruct
 from medio.derived.segment import Segment
 from medio.derived.segmentation import write_segmentation
+from medio.dicom.series import read_series
 from medio.errors import CorruptFileError, MissingFileError, UnsupportedError
+from medio.geometry import reorient
 from medio.reading import read
-from medio.recipes import Prior, SeriesItem, SeriesRecipe, find_masks, find_series, join_table
+from medio.recipes import Prior, SeriesItem, SeriesRecipe, find_masks, find_series, join_table, split_volumes
 from medio.shards.build import build_shards
 from medio.shards.dataset import ShardDataset
 
@@ -40,6 +42,31 @@ def test_a_real_series_is_stored_in_its_own_type_and_place(shared_data: Path, tm
     centre = [*((np.array(image.spatial_shape) - 1) / 2), 1]
     turned = [*((np.array(sample["image"].shape[1:]) - 1) / 2), 1]
     np.testing.assert_allclose(sample["affine"] @ turned, image.affine @ centre, atol=1e-6)
+
+
+def test_each_volume_of_a_diffusion_series_becomes_a_sample(shared_data: Path, tmp_path: Path) -> None:
+    source = shared_data / "dicom_multivendor" / "mr_uih_umr770_dti"
+    (one,) = find_series(scan(source)).series
+    split = split_volumes([SeriesItem(one, "train")])
+    assert split.set_aside == ()
+    volumes = read_series(one.paths)
+    assert [item.volume for item in split.items] == list(volumes)
+    assert len(split.items) == 17
+    first, last = (SeriesRecipe(axes="SPL")(split.items[i]) for i in (0, -1))
+    assert (first.sample_id, first.meta["volume"]) == (f"{one.series_instance_uid}/b1", "b1")
+    assert last.sample_id != first.sample_id
+    for sample in (first, last):
+        stored = reorient(volumes[str(sample.meta["volume"])], "SPL")
+        np.testing.assert_array_equal(sample.arrays["image"][0], stored.array)
+
+
+def test_a_series_of_one_volume_stays_as_it_is_and_a_broken_one_is_set_aside(ct: Path) -> None:
+    (one,) = find_series(scan(ct), modalities=["CT"]).series
+    broken = replace(one, paths=(ct / "ct" / "gone.dcm",))
+    split = split_volumes([SeriesItem(one), SeriesItem(broken)])
+    assert split.items == (SeriesItem(one),)
+    (bad,) = split.set_aside
+    assert "gone.dcm" in bad.reason
 
 
 def test_no_series_of_the_wanted_modality_says_what_there_is(shared_data: Path) -> None:

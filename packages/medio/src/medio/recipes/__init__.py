@@ -4,6 +4,7 @@ from medio.recipes.annotations import Annotations, Prior
 from medio.recipes.dicom_series import SeriesFolder, SeriesItem, SeriesRecipe, find_masks, find_series
 from medio.recipes.films import FilmFolder, FilmItem, FilmRecipe, find_films
 from medio.recipes.priors import link_priors
+from medio.recipes.series_volumes import SplitItems, split_volumes
 from medio.recipes.tables import Joined, join_table
 from medio.recipes.volumes import VolumeCase, VolumeFolder, VolumeItem, VolumeRecipe, find_volumes
 
@@ -17,6 +18,7 @@ __all__ = [
     "SeriesFolder",
     "SeriesItem",
     "SeriesRecipe",
+    "SplitItems",
     "VolumeCase",
     "VolumeFolder",
     "VolumeItem",
@@ -27,4 +29,5 @@ __all__ = [
     "find_volumes",
     "join_table",
     "link_priors",
+    "split_volumes",
 ]

@@ -30,19 +30,22 @@ class SeriesItem:
         split: see `ShardSample`.
         mask: a DICOM SEG or RTSTRUCT that was drawn on it, see `find_masks`; or None.
         annotations: labels, report, boxes, points and prior, see `join_table` and `link_priors`.
+        volume: name of the one to take where the series holds several, see `split_volumes`.
     """
 
     series: Series
     split: str = ""
     mask: Path | None = None
     annotations: Annotations = field(default_factory=Annotations)
+    volume: str | None = None
 
     @property
     def ids(self) -> Mapping[str, str]:
         """Its ids by kind."""
         one = self.series
+        sample = one.series_instance_uid or str(one.paths[0].parent)
         return {
-            "sample": one.series_instance_uid or str(one.paths[0].parent),
+            "sample": sample if self.volume is None else f"{sample}/{self.volume}",
             "patient": one.patient_id,
             "study": one.study_instance_uid,
             "series": one.series_instance_uid,
@@ -74,7 +77,7 @@ class SeriesFolder:
 class SeriesRecipe:
     """Make a sample of a series: read it; turn a volume to common axes and bring it to a common spacing.
 
-    The sample is named by its Series Instance UID, or by the folder of its files where they have none.
+    The sample is named by its Series Instance UID, or by the folder of its files where they have none; followed by `/` and the volume's name where one is chosen.
 
     Attributes:
         spacing_mm: (z, y, x) of the stored volumes; None keeps each one's own. Films keep theirs.
@@ -96,7 +99,7 @@ class SeriesRecipe:
             ValueError: for a series without PatientID.
         """
         found = item.series
-        source = read(found.paths)
+        source = read(found.paths, volume=item.volume)
         if not found.patient_id:
             raise ValueError(
                 f"{found.paths[0].parent}: its files have no PatientID, so it cannot be split by patient; set one or exclude them"
@@ -121,7 +124,7 @@ class SeriesRecipe:
             study_date=found.study_date,
             site=found.institution_name,
             vendor=found.manufacturer,
-            meta={"study_instance_uid": found.study_instance_uid},
+            meta={"study_instance_uid": found.study_instance_uid} | ({} if item.volume is None else {"volume": item.volume}),
             **item.annotations.row({}),
         )
 
