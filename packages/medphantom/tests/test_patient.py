@@ -18,7 +18,7 @@ from scipy import ndimage
 
 import medio
 from medphantom import Patient, ScanError, make_patient
-from medphantom.thorax import organ_distances
+from medphantom.organs.distances import organ_distance
 
 LUNG, HEART, SPINE, RIB, VESSEL, NODULE = range(1, 7)
 SEED = 11
@@ -139,7 +139,7 @@ def test_nodules_and_vessels_lie_inside_the_lungs(index):
     assert np.isin(patient.labels[around], (LUNG, VESSEL)).all()
     x, y, z = (positions(patient, patient.labels == VESSEL) - patient.anatomy.table_mm).T.astype(np.float32)
     assert len(x) > 500
-    assert (organ_distances(patient.anatomy, x, y, z).lung < 1e-2).all()
+    assert (organ_distance(patient.anatomy, "lung", x, y, z) < 1e-2).all()
 
 
 def test_patients_vary_and_some_have_no_nodule():

@@ -5,9 +5,11 @@ import pytest
 
 from medphantom import line_integrals, make_patient
 from medphantom.anatomy import Nodule
+from medphantom.organs.distances import organ_distance
 from medphantom.radiograph import VALUES_PER_NEPER, WATER_PER_MM, expose
+from medphantom.scene import Scene, render
 from medphantom.shapes import Grid
-from medphantom.thorax import draw_thorax, organ_distances
+from medphantom.thorax import paint_nodule, paint_thorax
 
 
 def test_a_slab_of_water_attenuates_by_its_thickness_and_air_not_at_all():
@@ -28,9 +30,12 @@ def test_a_nodule_adds_its_volume_times_its_contrast_to_the_line_integrals():
     center = np.array([-80, 15, 25])
     nodule = Nodule(center_mm=tuple((center + patient.anatomy.table_mm).tolist()), semi_axes_mm=(12.0, 11.0, 10.0), hu=40.0)
     point = [np.array([c], np.float32) for c in center]
-    assert organ_distances(patient.anatomy, *point).lung[0] < -14  # the place is deep in the right lung
-    flat = np.zeros(grid.shape, np.float32)
-    with_it, without = (line_integrals(draw_thorax(patient.anatomy, (), found, grid, flat)[0], 2.5) for found in ((nodule,), ()))
+    assert organ_distance(patient.anatomy, "lung", *point)[0] < -14  # the place is deep in the right lung
+    scene = Scene(patient.anatomy, grid)
+    paint_thorax(scene)
+    without = line_integrals(render(scene), 2.5)
+    paint_nodule(scene, nodule)
+    with_it = line_integrals(render(scene), 2.5)
     added = with_it - without
     # lung there is lung_hu + 0.3 * 15 HU; the integral of the added attenuation over the film is contrast * volume
     contrast = (40 - (patient.anatomy.lung_hu + 4.5)) / 1000 * WATER_PER_MM

@@ -1,7 +1,7 @@
 """What a synthetic patient is made of: frozen parameters in mm and HU, drawn from the patient's key."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -79,6 +79,28 @@ class Skeleton:
     rib_slope: float
     rib_phase: float
     bone_hu: float
+    clavicle_rise: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fissures:
+    """Heights z of the fissures in the middle of the lungs, and how steeply the oblique ones rise to the back."""
+
+    right_z: float
+    right_slope: float
+    left_z: float
+    left_slope: float
+    horizontal_z: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Belly:
+    """Sizes of the organs below the diaphragm, 1 on average, and the share of the stomach's depth that is gas."""
+
+    liver_size: float
+    spleen_size: float
+    stomach_size: float
+    gas_share: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +153,8 @@ class Anatomy:
     heart: Heart
     skeleton: Skeleton
     mediastinum: Mediastinum
+    fissures: Fissures
+    belly: Belly
     lung_hu: float
     table_mm: tuple[float, float, float]
 
@@ -167,7 +191,7 @@ def draw_anatomy(rng: np.random.Generator, *, sex: str) -> Anatomy:
     )
     right_z = rng.uniform(-75, -50) * size
     diaphragm = Diaphragm(right_z=right_z, left_z=right_z - rng.uniform(6, 16), drop=rng.uniform(42, 62))
-    return Anatomy(
+    thorax = Anatomy(
         chest=chest,
         body=body,
         diaphragm=diaphragm,
@@ -189,9 +213,34 @@ def draw_anatomy(rng: np.random.Generator, *, sex: str) -> Anatomy:
             trachea_radius=rng.uniform(7, 9.5),
             carina_z=rng.uniform(18, 30) * size,
         ),
+        fissures=Fissures(right_z=0, right_slope=1, left_z=0, left_slope=1, horizontal_z=0),
+        belly=Belly(liver_size=1, spleen_size=1, stomach_size=1, gas_share=0.3),
         lung_hu=rng.uniform(-880, -830),
         # Drawn in halves of a millimetre and away from the origin: code that forgets the origin shows.
         table_mm=(rng.integers(-60, -9) / 2, rng.integers(-400, -259) / 2, rng.integers(-1600, -399) / 2),
+    )
+    # These came later: drawn last, they leave what a seed gave before as it was.
+    return replace(
+        thorax,
+        fissures=_draw_fissures(rng, diaphragm),
+        belly=Belly(
+            liver_size=rng.uniform(0.92, 1.08),
+            spleen_size=rng.uniform(0.85, 1.15),
+            stomach_size=rng.uniform(0.8, 1.15),
+            gas_share=rng.uniform(0.15, 0.5),
+        ),
+        skeleton=replace(thorax.skeleton, clavicle_rise=rng.uniform(-6, 6)),
+    )
+
+
+def _draw_fissures(rng: np.random.Generator, diaphragm: Diaphragm) -> Fissures:
+    right_z = 0.12 * diaphragm.right_z + rng.uniform(-6, 6)
+    return Fissures(
+        right_z=right_z,
+        right_slope=rng.uniform(0.8, 1.0),
+        left_z=right_z + rng.uniform(-8, 4),
+        left_slope=rng.uniform(0.9, 1.1),
+        horizontal_z=right_z + rng.uniform(14, 26),
     )
 
 

@@ -12,15 +12,15 @@ from medio.keyed import keyed_generator
 from medphantom.anatomy import CARDIOMEGALY_RATIO, Anatomy, Nodule, draw_anatomy
 from medphantom.errors import ScanError
 from medphantom.nodules import draw_nodules
+from medphantom.organs.distances import organ_distance
 from medphantom.people import Person, Site, draw_person, draw_site
 from medphantom.radiograph import expose, line_integrals
 from medphantom.report import write_report
+from medphantom.scene import render
 from medphantom.shapes import Field, Grid
-from medphantom.thorax import CLASSES, draw_thorax, organ_distances
-from medphantom.vessels import grow_vessels
+from medphantom.thorax import CLASSES, make_scene, paint_nodule
 
 _HU_RANGE = (-1024, 3071)
-_TEXTURE_POINTS, _TEXTURE_PITCH_MM = 48, 11.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,15 +100,17 @@ def make_patient(
 
     def lung_distance(points: npt.NDArray[np.float64]) -> Field:
         x, y, z = points.T.astype(np.float32)
-        return organ_distances(anatomy, x, y, z).lung
+        return organ_distance(anatomy, "lung", x, y, z)
 
     chest = anatomy.chest
     low = (-chest.half_width, chest.center_y - chest.half_depth, anatomy.diaphragm.left_z - anatomy.diaphragm.drop)
     high = (chest.half_width, chest.center_y + chest.half_depth, chest.apex_z)
     nodules = draw_nodules(stream("nodules"), lung_distance, low, high, anatomy.table_mm)
     nodules = tuple(nodule for nodule in nodules if _sees(grid, nodule, anatomy.table_mm))
-    vessels = grow_vessels(stream("vessels"), lung_distance, anatomy.mediastinum.carina_z - 25)
-    clean, labels = draw_thorax(anatomy, vessels, nodules, grid, _texture(stream("texture"), grid))
+    scene = make_scene(seed, index, anatomy, grid)
+    for nodule in nodules:
+        paint_nodule(scene, nodule)
+    clean = render(scene)
 
     patient_id = f"PHANTOM-{seed}-{index:05d}"
     findings = {"nodule": bool(nodules), "cardiomegaly": anatomy.cardiothoracic_ratio > CARDIOMEGALY_RATIO}
@@ -127,7 +129,7 @@ def make_patient(
         seed=seed,
         index=index,
         ct=Image(_scan(clean, site, stream("ct-noise")), _affine(grid, anatomy), grid.spacing_mm, "HU", {**meta, "modality": "CT"}),
-        labels=labels,
+        labels=scene.labels("basic"),
         classes=CLASSES,
         nodules=nodules,
         radiograph=Image(film, None, (grid.spacing_mm[0], grid.spacing_mm[2]), "", {**meta, "modality": "DX", "view_position": "PA"}),
@@ -167,17 +169,6 @@ def _sees(grid: Grid, nodule: Nodule, table_mm: tuple[float, float, float]) -> b
     """Whether the whole nodule lies between the first and the last voxel centres."""
     half_view = np.array([axis[-1] for axis in (grid.x, grid.y, grid.z)])
     return bool((np.abs(np.subtract(nodule.center_mm, table_mm)) + nodule.semi_axes_mm <= half_view).all())
-
-
-def _texture(rng: np.random.Generator, grid: Grid) -> Field:
-    """Smooth unevenness of tissue, about N(0, 1): noise on a coarse lattice in the anatomy frame, interpolated linearly. The same on every grid."""
-    field = rng.standard_normal((_TEXTURE_POINTS,) * 3, np.float32)
-    for axis, coordinates in ((2, grid.x), (1, grid.y), (0, grid.z)):
-        position = np.clip(coordinates / np.float32(_TEXTURE_PITCH_MM) + (_TEXTURE_POINTS - 1) / 2, 0, _TEXTURE_POINTS - 1.001)
-        low = position.astype(np.intp)
-        share = (position - low).astype(np.float32).reshape([-1 if i == axis else 1 for i in range(3)])
-        field = field.take(low, axis) * (1 - share) + field.take(low + 1, axis) * share
-    return field
 
 
 def _scan(clean: Field, site: Site, rng: np.random.Generator) -> npt.NDArray[np.int16]:

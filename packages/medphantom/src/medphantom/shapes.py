@@ -4,6 +4,7 @@ Coordinates are the anatomy's own: x to the patient's left, y to posterior, z to
 """
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -112,6 +113,16 @@ def capsule_distance(x: Field, y: Field, z: Field, start: Field, end: Field, rad
     along = np.clip((dx * axis[0] + dy * axis[1] + dz * axis[2]) / np.dot(axis, axis), 0, 1)
     across = np.sqrt((dx - along * axis[0]) ** 2 + (dy - along * axis[1]) ** 2 + (dz - along * axis[2]) ** 2)
     return np.asarray(across - (radii[0] + along * (radii[1] - radii[0])), np.float32)
+
+
+def union(*distances: Field) -> Field:
+    """Distance to what lies in any of several shapes, given the distances to each; a new array."""
+    return reduce(np.minimum, distances[1:], np.asarray(distances[0]))
+
+
+def intersection(*distances: Field) -> Field:
+    """Distance to what lies in all of several shapes, given the distances to each; exact in sign, a bound far from the surface; a new array."""
+    return reduce(np.maximum, distances[1:], np.asarray(distances[0]))
 
 
 def blend(hu: Field, share: Field, value: float | Field) -> None:

@@ -1,10 +1,11 @@
 """Vessels of the lungs: two trees that fork outwards from the hila."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from medphantom.tubes import Tube
 
 Points = npt.NDArray[np.float64]
 
@@ -13,24 +14,7 @@ _GENERATIONS = 11
 _THINNEST_MM = 1.1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Vessel:
-    """One piece of a vessel: a straight tube.
-
-    Attributes:
-        start_mm: (x, y, z), anatomy frame.
-        end_mm: (x, y, z), anatomy frame.
-        radii_mm: at the start and at the end.
-    """
-
-    start_mm: tuple[float, float, float]
-    end_mm: tuple[float, float, float]
-    radii_mm: tuple[float, float]
-
-
-def grow_vessels(
-    rng: np.random.Generator, lung_distance: Callable[[Points], npt.NDArray[np.floating]], hilum_z: float
-) -> tuple[Vessel, ...]:
+def grow_vessels(rng: np.random.Generator, lung_distance: Callable[[Points], npt.NDArray[np.floating]], hilum_z: float) -> tuple[Tube, ...]:
     """Grow both trees.
 
     Args:
@@ -41,7 +25,7 @@ def grow_vessels(
     Returns:
         The tubes; those after the first of a stem end inside the lung.
     """
-    vessels: list[Vessel] = []
+    vessels: list[Tube] = []
     for side in (-1.0, 1.0):
         points = np.tile([side * 26.0, 12.0, hilum_z], (_STEMS, 1)) + rng.normal(0, 3, (_STEMS, 3))
         turn = np.linspace(-1.5, 1.5, _STEMS) + rng.normal(0, 0.1, _STEMS)
@@ -54,7 +38,7 @@ def grow_vessels(
             inside = lung_distance(ends) < (6 if generation == 0 else -3)
             kept = np.flatnonzero(inside & (radii > _THINNEST_MM))
             vessels += [
-                Vessel(start_mm=_triple(points[i]), end_mm=_triple(ends[i]), radii_mm=(float(radii[i]), float(end_radii[i]))) for i in kept
+                Tube(start_mm=_triple(points[i]), end_mm=_triple(ends[i]), radii_mm=(float(radii[i]), float(end_radii[i]))) for i in kept
             ]
             points, directions, radii = _fork(rng, ends[kept], _unit(directions[kept]), end_radii[kept])
             if not len(points):
