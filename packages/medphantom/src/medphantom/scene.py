@@ -17,7 +17,7 @@ from medphantom.organs.lungs import LOBES
 from medphantom.organs.place import Place
 from medphantom.shapes import Field, Grid, Region, blend, occupancy
 from medphantom.texture import Lattice
-from medphantom.tubes import Tube, tube_distance, tube_shares
+from medphantom.tubes import Tube, tube_distance
 
 Warp = Callable[[Field, Field, Field], tuple[Field, Field, Field]]
 """Maps (x, y, z) mm of a visit's patient frame to the anatomy's frame, where the patient has moved or breathes."""
@@ -142,8 +142,6 @@ class Scene:
 
     def share(self, name: str, region: Region = ALL) -> Field:
         """Find the share in [0, 1] of each voxel of a region that lies inside an organ; a new array."""
-        if name in self._tubes:
-            return tube_shares(self._tubes[name], self)[region]
         return self.cover(self.distance(name, region))
 
     def cover(self, distance: Field) -> Field:

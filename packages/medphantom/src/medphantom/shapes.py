@@ -110,9 +110,14 @@ def capsule_distance(x: Field, y: Field, z: Field, start: Field, end: Field, rad
     """
     axis = end - start
     dx, dy, dz = x - start[0], y - start[1], z - start[2]
-    along = np.clip((dx * axis[0] + dy * axis[1] + dz * axis[2]) / np.dot(axis, axis), 0, 1)
-    across = np.sqrt((dx - along * axis[0]) ** 2 + (dy - along * axis[1]) ** 2 + (dz - along * axis[2]) ** 2)
-    return np.asarray(across - (radii[0] + along * (radii[1] - radii[0])), np.float32)
+    along = np.clip((dx * axis[0] + dy * axis[1] + dz * axis[2]) * np.float32(1 / float((axis * axis).sum())), 0, 1)
+    across = dx - along * axis[0]
+    across *= across
+    across += (dy - along * axis[1]) ** 2
+    across += (dz - along * axis[2]) ** 2
+    across = np.sqrt(across, out=across)
+    across -= np.float32(radii[0]) + along * np.float32(radii[1] - radii[0])
+    return np.asarray(across, np.float32)
 
 
 def union(*distances: Field) -> Field:

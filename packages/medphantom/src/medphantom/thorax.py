@@ -3,7 +3,6 @@
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 
 from medio.keyed import keyed_generator
 from medphantom.anatomy import Anatomy, Nodule
@@ -29,18 +28,17 @@ from medphantom.materials import (
     STOMACH,
     VISCERA,
 )
-from medphantom.organs.distances import organ_distance
 from medphantom.organs.skeleton import disc_level
 from medphantom.scene import ALL, Scene, Warp
 from medphantom.shapes import Field, Grid, Region, ellipsoid_distance
 from medphantom.texture import Lattice
-from medphantom.tubes import Tube, tube_shares
-from medphantom.vessels import grow_vessels
+from medphantom.vessels import grow_trees
 
 CLASSES = ALL_CLASSES[:7]
 """Class of each basic label value. Soft tissue, fat, aorta and airways are drawn but are background; `rib` is the rib cage, ribs and sternum."""
 
 _SKIN_MM = 2.0
+_TRACHEAL_WALL_MM, _BRONCHIAL_WALL_MM = 1.5, 1.0
 _INF = float("inf")
 
 
@@ -58,34 +56,20 @@ def make_scene(seed: int, index: int, anatomy: Anatomy, grid: Grid, *, warp: War
         The scene, painted.
     """
     stream = partial(keyed_generator, (seed, 0, f"phantom-{index}", 0))
-
-    def lung_distance(points: npt.NDArray[np.float64]) -> Field:
-        return organ_distance(anatomy, "lung", *points.T.astype(np.float32))
-
-    vessels = grow_vessels(stream("vessels"), lung_distance, anatomy.mediastinum.carina_z - 25)
-    scene = Scene(anatomy, grid, warp=warp, texture=Lattice.draw(stream("texture")), vessels=vessels)
-    paint_thorax(scene, vessels)
+    trees = grow_trees(stream("vessels"), anatomy)
+    scene = Scene(anatomy, grid, warp=warp, texture=Lattice.draw(stream("texture")), vessels=trees.vessels, airways=trees.airways)
+    paint_thorax(scene)
     return scene
 
 
-def paint_thorax(scene: Scene, vessels: tuple[Tube, ...] = (), airways: tuple[Tube, ...] = ()) -> None:
-    """Paint a healthy thorax, from the skin inwards; findings are painted over it.
-
-    Args:
-        scene: without layers.
-        vessels: tubes of the lungs' vessels.
-        airways: tubes of the airways beyond the main bronchi.
-    """
+def paint_thorax(scene: Scene) -> None:
+    """Paint a healthy thorax with the scene's vessels and airways, from the skin inwards; findings are painted over it."""
     _paint_trunk(scene)
     _paint_belly(scene)
     _paint_mediastinum(scene)
     _paint_lungs(scene)
     _paint_bones(scene)
-    lung = scene.share("lung")
-    if vessels:
-        scene.paint(np.minimum(tube_shares(vessels, scene), lung), BLOOD, label="vessel")
-    if airways:
-        _paint_airways(scene, airways, lung)
+    _paint_trees(scene)
 
 
 def paint_nodule(scene: Scene, nodule: Nodule) -> None:
@@ -118,20 +102,19 @@ def _paint_belly(scene: Scene) -> None:
 
 def _paint_mediastinum(scene: Scene) -> None:
     anatomy = scene.anatomy
+    middle = anatomy.mediastinum.half_width + 14
+    region = scene.region((-middle, -_INF, -_INF), (middle, _INF, _INF))
     for name in ("vena_cava", "pulmonary_trunk", "aorta"):
-        scene.paint(scene.share(name), BLOOD, label=name)
-    carina = np.array([-2, anatomy.skeleton.spine_y - anatomy.skeleton.vertebra_radius - 20, anatomy.mediastinum.carina_z])
-    reach = anatomy.mediastinum.half_width + 4
-    margin = np.array([reach, 6, 0]) + anatomy.mediastinum.trachea_radius + 5
-    region = scene.region(carina - margin - [0, 0, reach], carina + margin + [0, 0, 400])
+        scene.paint(scene.share(name, region), BLOOD, region, name)
     trachea = scene.distance("trachea", region)
-    scene.paint(scene.cover(trachea - np.float32(1.5)), AIRWAY_WALL, region)
+    scene.paint(scene.cover(trachea - np.float32(_TRACHEAL_WALL_MM)), AIRWAY_WALL, region)
     scene.paint(scene.cover(trachea), LUMEN, region, "airway")
     center, half = np.array(anatomy.heart.center), max(anatomy.heart.semi_axes) + scene.softness_mm
     region = scene.region(center - half, center + half)
-    scene.paint(scene.share("heart", region), MYOCARDIUM, region, "heart", hu=_around(scene, region, anatomy.heart.hu, MYOCARDIUM.texture))
+    heart = scene.share("heart", region)
+    scene.paint(heart, MYOCARDIUM, region, "heart", hu=_around(scene, region, anatomy.heart.hu, MYOCARDIUM.texture))
     for name in ("atria", "ventricle_right", "ventricle_left"):
-        scene.paint(np.minimum(scene.share(name, region), scene.share("heart", region)), BLOOD, region)
+        scene.paint(np.minimum(scene.share(name, region), heart), BLOOD, region)
 
 
 def _paint_lungs(scene: Scene) -> None:
@@ -144,8 +127,12 @@ def _paint_lungs(scene: Scene) -> None:
 def _paint_bones(scene: Scene) -> None:
     skeleton = scene.anatomy.skeleton
     bone_hu = skeleton.bone_hu
-    for name in ("scapula", "clavicle", "rib"):
-        scene.paint(scene.share(name), CORTICAL_BONE, label=name, hu=bone_hu)
+    center_y = scene.anatomy.chest.center_y
+    shoulder = -30.0  # mm: below it there is neither collar bone nor shoulder blade
+    behind = scene.region((-_INF, center_y, shoulder), (_INF, _INF, _INF))
+    before = scene.region((-_INF, -_INF, shoulder), (_INF, center_y, _INF))
+    for name, region in (("scapula", behind), ("clavicle", before), ("rib", ALL)):
+        scene.paint(scene.share(name, region), CORTICAL_BONE, region, name, hu=bone_hu)
     region = scene.region((-45, skeleton.spine_y - 60, -_INF), (45, skeleton.spine_y + 70, _INF))
     spine, vertebra = scene.distance("spine", region), scene.distance("vertebra", region)
     level = disc_level(scene.anatomy, scene.coordinates(region)[2])
@@ -156,9 +143,12 @@ def _paint_bones(scene: Scene) -> None:
     scene.paint(scene.cover(spine), SPONGY_BONE, region, "spine", hu=np.where(disc, np.float32(DISC.hu), bone))
 
 
-def _paint_airways(scene: Scene, airways: tuple[Tube, ...], lung: Field) -> None:
-    scene.paint(np.minimum(tube_shares(airways, scene, 1.0), lung), AIRWAY_WALL)
-    scene.paint(tube_shares(airways, scene), LUMEN, label="airway")
+def _paint_trees(scene: Scene) -> None:
+    lung = scene.share("lung")
+    scene.paint(np.minimum(scene.share("vessel"), lung), BLOOD, label="vessel")
+    lumen = scene.distance("airway")
+    scene.paint(np.minimum(scene.cover(lumen - np.float32(_BRONCHIAL_WALL_MM)), lung), AIRWAY_WALL)
+    scene.paint(np.minimum(scene.cover(lumen), lung), LUMEN, label="airway")
 
 
 def _around(scene: Scene, region: Region, hu: float, texture: float) -> Field:

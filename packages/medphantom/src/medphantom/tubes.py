@@ -1,13 +1,15 @@
 """Many thin tubes on a grid: each is looked at only where it may be."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from medphantom.shapes import Field, Grid, Region, capsule_distance, occupancy
+from medphantom.shapes import Field, Grid, Region, capsule_distance
+
+_WALL_MM = 2.0  # room for the wall around a lumen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,27 +47,14 @@ class Space(Protocol):
 
 
 def tube_distance(tubes: Sequence[Tube], space: Space) -> Field:
-    """Distance in mm to the nearest tube, negative inside; farther than a voxel's ramp from all of them it is 1000."""
+    """Distance in mm to the nearest tube, negative inside; farther than 2 mm and a voxel's ramp from all of them it may be 1000."""
     distance = np.full(space.grid.shape, 1000, np.float32)
-    for region, near in _pieces(tubes, space):
-        np.minimum(distance[region], near, out=distance[region])
-    return distance
-
-
-def tube_shares(tubes: Iterable[Tube], space: Space, extra_mm: float = 0.0) -> Field:
-    """Share in [0, 1] of each voxel that lies in a tube, or within `extra_mm` of one."""
-    share = np.zeros(space.grid.shape, np.float32)
-    for region, near in _pieces(tubes, space, extra_mm):
-        inside = occupancy(near, space.softness_mm)
-        np.maximum(share[region], inside, out=share[region])
-    return share
-
-
-def _pieces(tubes: Iterable[Tube], space: Space, extra_mm: float = 0.0) -> Iterator[tuple[Region, Field]]:
+    margin = _WALL_MM + space.softness_mm
     for tube in tubes:
-        radii = (tube.radii_mm[0] + extra_mm, tube.radii_mm[1] + extra_mm)
-        margin = max(radii) + space.softness_mm
+        reach = max(tube.radii_mm) + margin
         start, end = np.array(tube.start_mm, np.float32), np.array(tube.end_mm, np.float32)
-        region = space.region(np.minimum(start, end) - margin, np.maximum(start, end) + margin)
+        region = space.region(np.minimum(start, end) - reach, np.maximum(start, end) + reach)
         if all(s.stop > s.start for s in region):
-            yield region, capsule_distance(*space.coordinates(region), start, end, radii)
+            near = capsule_distance(*space.coordinates(region), start, end, tube.radii_mm)
+            np.minimum(distance[region], near, out=distance[region])
+    return distance

@@ -1,65 +1,94 @@
-"""Vessels of the lungs: two trees that fork outwards from the hila."""
+"""The trees of the lungs: airways, and the vessels that go with them, grown to fill their lobes."""
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from medphantom.anatomy import Anatomy
+from medphantom.organs.airways import central_airways
+from medphantom.organs.distances import place
+from medphantom.organs.lungs import LOBES
 from medphantom.tubes import Tube
 
 Points = npt.NDArray[np.float64]
 
-_STEMS = 10
-_GENERATIONS = 11
-_THINNEST_MM = 1.1
+_CANDIDATES = 9000
+_WALL_MM = 4.0  # how far inside its lobe a tree ends
+_AIRWAY_GENERATIONS, _VESSEL_GENERATIONS = 5, 7
+_THINNEST_AIRWAY_MM, _THINNEST_VESSEL_MM = 0.7, 0.8
+_NARROWING = 0.8  # about 2 ** (-1/3): both children of a fork together carry what their parent does (Murray's law)
+_REACH = 0.42  # share of the way to the middle of what a branch serves
 
 
-def grow_vessels(rng: np.random.Generator, lung_distance: Callable[[Points], npt.NDArray[np.floating]], hilum_z: float) -> tuple[Tube, ...]:
-    """Grow both trees.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trees:
+    """Tubes of both lungs.
+
+    Attributes:
+        vessels: from the hila outwards.
+        airways: lumen of the bronchi beyond the main ones.
+    """
+
+    vessels: tuple[Tube, ...]
+    airways: tuple[Tube, ...]
+
+
+def grow_trees(rng: np.random.Generator, anatomy: Anatomy) -> Trees:
+    """Grow airways and vessels into every lobe.
 
     Args:
         rng: the patient's generator for the stream "vessels".
-        lung_distance: mm from (n, 3) points (x, y, z) to the lung's surface, negative inside.
-        hilum_z: height of the hila in mm.
+        anatomy: the thorax.
 
     Returns:
-        The tubes; those after the first of a stem end inside the lung.
+        The tubes. Airways start at the main bronchi's ends; after each stem all end inside their lobe.
+
+    Source: the volume-filling way of Tawhai et al., Ann Biomed Eng 2000: a branch heads for the middle of the points that it serves, which its children share.
     """
+    chest, domes = anatomy.chest, anatomy.diaphragm
+    low = (-chest.half_width, chest.center_y - chest.half_depth, domes.left_z - domes.drop)
+    points = rng.uniform(low, (chest.half_width, chest.center_y + chest.half_depth, chest.apex_z), (_CANDIDATES, 3))
+    at = place(anatomy, *points.T.astype(np.float32))
+    bronchi = central_airways(anatomy)
     vessels: list[Tube] = []
-    for side in (-1.0, 1.0):
-        points = np.tile([side * 26.0, 12.0, hilum_z], (_STEMS, 1)) + rng.normal(0, 3, (_STEMS, 3))
-        turn = np.linspace(-1.5, 1.5, _STEMS) + rng.normal(0, 0.1, _STEMS)
-        directions = np.stack([np.full(_STEMS, side * 0.8), rng.normal(0.0, 0.7, _STEMS), 1.6 * np.sin(turn)], axis=1)
-        radii = rng.uniform(3.4, 5.6, _STEMS)
-        for generation in range(_GENERATIONS):
-            ends = points + _unit(directions) * rng.uniform(9, 15, (len(points), 1))
-            end_radii = radii * 0.95
-            # A stem starts in the mediastinum; from there on what would leave the lung ends.
-            inside = lung_distance(ends) < (6 if generation == 0 else -3)
-            kept = np.flatnonzero(inside & (radii > _THINNEST_MM))
-            vessels += [
-                Tube(start_mm=_triple(points[i]), end_mm=_triple(ends[i]), radii_mm=(float(radii[i]), float(end_radii[i]))) for i in kept
-            ]
-            points, directions, radii = _fork(rng, ends[kept], _unit(directions[kept]), end_radii[kept])
-            if not len(points):
-                break
-    return tuple(vessels)
+    airways: list[Tube] = []
+    for lobe in LOBES:
+        served = points[at.distance(f"lung_{lobe}") < -_WALL_MM]
+        if len(served) < 2:
+            continue
+        hilum = np.array(bronchi[1 if lobe.startswith("right") else 2][1])
+        airways += _grow(rng, hilum, served, rng.uniform(3.6, 4.4), _AIRWAY_GENERATIONS, _THINNEST_AIRWAY_MM)
+        # Arteries run beside the bronchi, above and in front of them; veins come from below.
+        for offset, share, radius in (((0.0, -7.0, 5.0), slice(0, None, 2), 5.4), ((0.0, -9.0, -14.0), slice(1, None, 2), 4.6)):
+            start = hilum + offset + rng.normal(0, 1.5, 3)
+            vessels += _grow(rng, start, served[share], radius * rng.uniform(0.92, 1.08), _VESSEL_GENERATIONS, _THINNEST_VESSEL_MM)
+    return Trees(vessels=tuple(vessels), airways=tuple(airways))
 
 
-def _fork(rng: np.random.Generator, points: Points, directions: Points, radii: Points) -> tuple[Points, Points, Points]:
-    """Part each end in two: one goes nearly on, the other, thinner, turns off."""
-    on = directions + rng.normal(0, 0.18, directions.shape)
-    off = directions + rng.normal(0, 0.65, directions.shape)
-    forks = rng.random(len(points)) < 0.62
-    return (
-        np.concatenate([points, points[forks]]),
-        np.concatenate([on, off[forks]]),
-        np.concatenate([np.where(forks, radii * 0.88, radii * 0.96), radii[forks] * 0.72]),
-    )
-
-
-def _unit(vectors: Points) -> Points:
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9))
+def _grow(rng: np.random.Generator, start: Points, served: Points, radius: float, generations: int, thinnest: float) -> list[Tube]:
+    if len(served) < 2 or radius < thinnest or generations == 0:
+        return []
+    middle = served.mean(axis=0)
+    end = start + (middle - start) * _REACH + rng.normal(0, 0.8, 3)
+    along = end - start
+    length = float(np.sqrt((along * along).sum()))
+    if length < 2 * radius:
+        return []
+    tube = Tube(start_mm=_triple(start), end_mm=_triple(end), radii_mm=(radius, radius * 0.9))
+    off = served - middle
+    off -= ((off * along).sum(axis=1) / length**2)[:, None] * along
+    # The children share what is served along the direction in which it spreads most.
+    widest = np.zeros(3)
+    widest[int((off * off).sum(axis=0).argmax())] = 1.0
+    widest -= (widest * along).sum() / length**2 * along
+    first = (off * widest).sum(axis=1) < 0
+    narrower = radius * _NARROWING
+    return [
+        tube,
+        *_grow(rng, end, served[first], narrower * rng.uniform(0.9, 1.0), generations - 1, thinnest),
+        *_grow(rng, end, served[~first], narrower * rng.uniform(0.9, 1.0), generations - 1, thinnest),
+    ]
 
 
 def _triple(point: Points) -> tuple[float, float, float]:

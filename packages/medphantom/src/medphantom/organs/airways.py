@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from medphantom.anatomy import Anatomy
 from medphantom.organs.place import Place
 from medphantom.shapes import Field, capsule_distance
 
@@ -11,16 +12,16 @@ Piece = tuple[tuple[float, float, float], tuple[float, float, float], tuple[floa
 
 def trachea(at: Place) -> Field:
     """The lumen of trachea and main bronchi."""
-    pieces = central_airways(at)
+    pieces = central_airways(at.anatomy)
     distance = _tube(at, pieces[0])
     for piece in pieces[1:]:
         np.minimum(distance, _tube(at, piece), out=distance)
     return distance
 
 
-def central_airways(at: Place) -> tuple[Piece, Piece, Piece]:
+def central_airways(anatomy: Anatomy) -> tuple[Piece, Piece, Piece]:
     """Trachea, right and left main bronchus: the right one is shorter, wider and steeper."""
-    mediastinum, skeleton = at.anatomy.mediastinum, at.anatomy.skeleton
+    mediastinum, skeleton = anatomy.mediastinum, anatomy.skeleton
     x, y, z = -2.0, skeleton.spine_y - skeleton.vertebra_radius - 20, mediastinum.carina_z
     reach, radius = mediastinum.half_width + 4, mediastinum.trachea_radius
     return (
