@@ -9,6 +9,8 @@ from med_finetune.cli import main
 from medfinetune import load_task
 from medio import ShardSample, build_shards
 from medmodels import Artifact, Intensity, Preprocessing, create_model, save_artifact
+from medrun.input_options import InputOptions
+from medrun.inputs import facts_of, open_shards, preprocessing_of, train_data
 
 QUICK = ["batch_size=4", "run.tracker=none", "run.log_every=1", "run.device=cpu", "samples=50", "run.checkpoint_every=10"]
 SEGMENT = ["model=resunet_tiny", "input.patch_size=[32,32]", *QUICK]
@@ -102,6 +104,21 @@ def test_segmentation_learns_discs_and_gives_figures_with_intervals(
     assert run(*words, *SEGMENT) == 0
     assert (out / "metrics.jsonl").read_text() == before
     assert json.loads((out / "evaluation.json").read_text()) == evaluation
+
+
+def test_groups_are_drawn_equally_often_and_an_unknown_one_is_refused(
+    discs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = InputOptions(patch_size=(32, 32), balance="site")
+    dataset = open_shards(discs, "train")
+    preprocessing = preprocessing_of(facts_of(dataset), options)
+    data = train_data(discs, "train", preprocessing, options, batch_size=2, seed=0, workers=0)
+    sites = dataset.table["site"].to_pylist()
+    assert data.weights is not None
+    for site in "AB":
+        assert sum(w for w, s in zip(data.weights, sites, strict=True) if s == site) == pytest.approx(0.5)
+    assert run(f"data={discs}", f"out={tmp_path / 'run'}", "input.balance=galaxy", *SEGMENT) == 2
+    assert "input.balance=galaxy" in capsys.readouterr().err
 
 
 def test_classification_learns_squares_and_is_calibrated(films: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import math
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from medio import MedioError
 from medmodels import Intensity, Preprocessing, Progress
 from medrun import Normalize, TrainData, seed_everything
 from medrun.data import part
@@ -39,6 +41,31 @@ def test_a_part_of_a_batch_has_every_key() -> None:
     assert part(batch, 1, 3)["report"] == ["b", "c"]
     assert part(batch, 1, 3)["prior"]["image"].tolist() == [1, 2]
     assert part(batch, 1, 3)["none"] is None
+
+
+def test_a_sample_comes_as_often_as_it_weighs(tiny: ModuleType) -> None:
+    data = TrainData(dataset=tiny.TinyData(4), batch_size=4, seed=1, weights=(0.0, 1.0, 0.0, 3.0))
+    batches = data.batches()
+    drawn = [key[2] for _ in range(250) for key in next(batches)["key"]]
+    assert set(drawn) == {"s01", "s03"}
+    # 1000 draws at 3/4: standard deviation 0.014
+    assert drawn.count("s03") / len(drawn) == pytest.approx(0.75, abs=0.055)
+    assert data.identity() != TrainData(dataset=tiny.TinyData(4), batch_size=4, seed=1).identity()
+
+
+def test_a_sample_that_cannot_be_read_stops_the_run_or_is_replaced_with_a_warning(tiny: ModuleType) -> None:
+    class Broken(tiny.TinyData):  # type: ignore[misc, name-defined]
+        def __getitem__(self, draw: Any) -> dict[str, Any]:
+            if draw.key[2] == "s02":
+                raise MedioError("s02.dcm", "is cut short")
+            return dict(super().__getitem__(draw))
+
+    with pytest.raises(Exception, match="s02"):
+        [next(TrainData(dataset=Broken(4), batch_size=4).batches()) for _ in range(2)]
+    with pytest.warns(UserWarning, match="s02"):
+        batch = next(TrainData(dataset=Broken(4), batch_size=4, on_error="skip").batches())
+    assert "s02" not in [key[2] for key in batch["key"]]
+    assert len(batch["key"]) == 4
 
 
 def test_an_empty_dataset_is_refused(tiny: ModuleType) -> None:

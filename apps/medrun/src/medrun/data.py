@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 import torch
@@ -41,6 +41,9 @@ class TrainData:
         seed: of the order and of every keyed draw.
         workers: loading processes a rank; 0 reads between steps. The batches are the same for any number.
         augment: applied to each batch on the training device, e.g. `medaug.Compose(...).batch`; None changes nothing.
+        weights: one number a sample, how often it comes, e.g. from `medio.balance`; None brings each once an epoch.
+        on_error: `raise` for a sample that cannot be read, or `skip`: another, chosen by key, takes its place, and a warning names both.
+        pin_memory: batches lie in pinned memory, for copies to a GPU without waiting; needs CUDA.
     """
 
     dataset: TrainingDataset
@@ -48,6 +51,9 @@ class TrainData:
     seed: int = 0
     workers: int = 0
     augment: Callable[[Batch], Batch] | None = None
+    weights: tuple[float, ...] | None = None
+    on_error: Literal["raise", "skip"] = "raise"
+    pin_memory: bool = False
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.workers < 0:
@@ -63,8 +69,11 @@ class TrainData:
         """
         if self.batch_size % world_size:
             raise ValueError(f"batch_size {self.batch_size} does not split over {world_size} processes; make it a multiple of {world_size}")
-        sampler = Sampler(self.dataset, self.batch_size // world_size, self.seed, rank=rank, world_size=world_size)
-        return iter(make_loader(cast(Any, self.dataset), sampler, workers=self.workers, start=start))
+        sampler = Sampler(self.dataset, self.batch_size // world_size, self.seed, rank=rank, world_size=world_size, weights=self.weights)
+        loader = make_loader(
+            cast(Any, self.dataset), sampler, workers=self.workers, start=start, on_error=self.on_error, pin_memory=self.pin_memory
+        )
+        return iter(loader)
 
     def epoch(self, step: int) -> int:
         """Epoch of the first sample of batch `step`."""
@@ -79,6 +88,8 @@ class TrainData:
             "seed": self.seed,
             "samples": len(self.dataset),
             "sample_ids": hashlib.sha256("\n".join(self.dataset.sample_ids).encode()).hexdigest()[:16],
+            "weights": None if self.weights is None else hashlib.sha256(np.array(self.weights).tobytes()).hexdigest()[:16],
+            "on_error": self.on_error,
             "dataset_version": str(getattr(self.dataset, "version", "")),
             # A function's repr holds its address, which says nothing about what it does.
             "augment": text if " at 0x" not in text else getattr(augment, "__qualname__", type(augment).__qualname__),

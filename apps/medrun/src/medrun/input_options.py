@@ -18,6 +18,10 @@ class InputOptions:
     foreground: float = option(0.5, "share of crops that are centred on a structure, where there are masks")
     augment: Literal["none", "geometry", "standard"] = option("standard", "geometry: affine; standard: affine, gamma and noise")
     flip: tuple[int, ...] = option((), "axes to mirror at random, e.g. [-1]; none where left and right matter")
+    balance: str | None = option(
+        None, "draw groups equally often: site, vendor, label:NAME, class:N; null brings each sample once an epoch"
+    )
+    bad_samples: Literal["raise", "skip"] = option("raise", "a sample that cannot be read: stop, or put another in its place and warn")
 
     def __post_init__(self) -> None:
         if self.window is not None and self.intensity not in (None, "window"):

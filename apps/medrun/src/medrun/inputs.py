@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from medaug import Affine, Compose, Flip, Gamma, Noise
-from medio import Crop, Image, ShardDataset
+from medio import Crop, Image, ShardDataset, balance
 from medio.geometry import axis_letters
 from medmodels.contracts import Batch
 from medmodels.preprocessing import Intensity, Preprocessing
@@ -143,11 +144,33 @@ def train_data(
     keys: Sequence[str] = ("image", "mask"),
     labels: Sequence[str] | None = None,
 ) -> TrainData:
-    """Open the training samples, cut and normalised."""
+    """Open the training samples, cut and normalised.
+
+    Raises:
+        UserError: for a column to balance by that the samples lack.
+    """
     foreground = options.foreground if "mask" in keys else 0.0
     crop = None if preprocessing.whole_image else Crop(preprocessing.patch_size, foreground=foreground)
     dataset = open_shards(root, split, keys=keys, labels=labels, crop=crop, transform=Normalize(preprocessing))
-    return TrainData(dataset=dataset, batch_size=batch_size, seed=seed, workers=workers, augment=augmentation_of(options))
+    return TrainData(
+        dataset=dataset,
+        batch_size=batch_size,
+        seed=seed,
+        workers=workers,
+        augment=augmentation_of(options),
+        weights=_weights(dataset, options.balance),
+        on_error=options.bad_samples,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _weights(dataset: ShardDataset, by: str | None) -> tuple[float, ...] | None:
+    if by is None:
+        return None
+    try:
+        return tuple(balance(dataset, by).tolist())
+    except (ValueError, KeyError) as error:
+        raise UserError(f"input.balance={by}: {error.args[0]}") from error
 
 
 def stored_image(dataset: ShardDataset, index: int) -> Image:
