@@ -1,0 +1,1 @@
+"""Adapters for other libraries: `medaug.adapters.monai` (extra `monai`), `medaug.adapters.torchio` (extra `torchio`)."""

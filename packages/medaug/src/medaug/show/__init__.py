@@ -1,0 +1,1 @@
+"""`python -m medaug.show PRESET IMAGE`: what a preset does to an image, as a picture."""
