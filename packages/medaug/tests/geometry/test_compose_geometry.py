@@ -184,6 +184,7 @@ def test_invert_brings_a_moved_image_back(shape, spacing):
     augment = Compose([Flip(axes=(-1,)), Affine(rotation_deg=12.0, scale=(0.95, 1.1), translation_mm=1.0)])
     x = torch.tensor(ndimage.gaussian_filter(smooth(shape), 1.0))[None]
     labels = (x[0] > 0).long()
+    moved = []
     for view in range(4):
         key = (1, 0, "p", view)
         out = augment({"image": x, "mask": labels, "spacing": spacing}, key)
@@ -191,9 +192,10 @@ def test_invert_brings_a_moved_image_back(shape, spacing):
         middle = (0, *[slice(n // 3, n - n // 3) for n in shape])
         # two linear interpolations of a field this smooth; a wrong direction would be off by its whole amplitude
         assert (back - x)[middle].abs().max() < 0.25 * x.std()
-        assert (out["image"] - x)[middle].abs().max() > 0.25 * x.std()
+        moved.append((out["image"] - x)[middle].abs().max())
         assert (augment.invert(out["mask"], key, spacing) == labels)[middle[1:]].float().mean() > 0.93
         assert augment.invert(out["mask"], key, spacing).dtype == torch.int64
+    assert max(moved) > 0.5 * x.std()  # there was something to bring back
 
 
 def test_invert_of_a_batch_equals_invert_of_each():
@@ -216,8 +218,6 @@ def test_errors_name_the_sample_and_the_mend():
     augment = Compose([Affine(rotation_deg=5.0)])
     with pytest.raises(AugmentationError, match=r"patient-1: has no spacing.*give `spacing`"):
         augment({"image": torch.zeros(1, 4, 4)}, KEY)
-    with pytest.raises(AugmentationError, match=r"patient-1: image is torch.int16; normalise"):
-        augment({"image": torch.zeros(1, 4, 4, dtype=torch.int16), "spacing": (1.0, 1.0)}, KEY)
     with pytest.raises(AugmentationError, match=r"patient-1: mask of shape \(5, 4\).*resample it"):
         augment({"image": torch.zeros(1, 4, 4), "mask": torch.zeros(5, 4), "spacing": (1.0, 1.0)}, KEY)
     with pytest.raises(AugmentationError, match=r"batch: needs one `key`"):

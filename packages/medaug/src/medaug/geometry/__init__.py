@@ -1,0 +1,1 @@
+"""Where content and window go: one plan a batch, in millimetres."""

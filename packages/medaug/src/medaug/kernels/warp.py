@@ -1,0 +1,129 @@
+"""One pass over the output of a batch: each row finds its places, then reads image and mask there."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from medaug.kernels.warp_coordinates import follow_row, start_row
+from medaug.kernels.warp_sampling import FILL, copy_row, cubic_row, find_cells, linear_row, nearest_row
+
+
+@njit(cache=True, nogil=True)
+def warp(
+    first: int,
+    last: int,
+    matrices: npt.NDArray[np.float64],
+    coefficients: npt.NDArray[np.float64],
+    lattices: npt.NDArray[np.int64],
+    active: npt.NDArray[np.bool_],
+    backward: npt.NDArray[np.bool_],
+    exact: npt.NDArray[np.bool_],
+    whole: npt.NDArray[np.int64],
+    samples: npt.NDArray[np.int64],
+    cubic: bool,
+    mode: int,
+    source: Any,
+    shape: tuple[int, int, int],
+    fill: Any,
+    out: Any,
+    grid: tuple[int, int, int],
+    labels: Any,
+    moved: Any,
+) -> None:
+    """Fill rows first..last of the output of a batch; rows count through samples, planes and lines.
+
+    Args:
+        first: the first row.
+        last: one past the last row.
+        matrices: (B, K + 1, 4, 4), see `warp_coordinates.follow_row`, as are the next four.
+        coefficients: of all lattices.
+        lattices: (K, 4).
+        active: (B, K).
+        backward: (K,).
+        exact: (B,) samples whose voxels land on voxels, which are copied.
+        whole: (B, 4, 4) their matrix in whole numbers.
+        samples: (B, 3) how many places an output voxel averages along each axis.
+        cubic: cubic convolution, else linear.
+        mode: FILL, BORDER or REFLECT.
+        source: (B, C, V) image, C may be 0.
+        shape: of the image.
+        fill: (B, C) in the output's dtype.
+        out: (B, C, W).
+        grid: shape of the output.
+        labels: (B, V) mask as unsigned integers of its size, or (0, 1).
+        moved: (B, W) the mask's output.
+    """
+    channels = source.shape[1]
+    n0, n1, n = grid
+    c, line = np.empty((3, n)), np.empty((3, max(1, lattices[:, 3].max() if len(lattices) else 1)))
+    base, fraction, inside = np.empty(n, np.uintp), np.empty((3, n), np.float32), np.empty(n, np.bool_)
+    weights, taps = np.empty((3, 4), np.float32), np.empty((3, 4), np.uintp)
+    masked = len(labels) > 0
+    for line_of_all in range(first, last):
+        row, rest = line_of_all // (n0 * n1), line_of_all % (n0 * n1)
+        z, y = rest // n1, rest % n1
+        at = rest * n
+        if exact[row] and mode == FILL:
+            start, step, low, high = _run(whole[row], z, y, n, shape)
+            for channel in range(channels):
+                copy_row(source[row, channel], start, step, low, high, n, fill[row, channel], out[row, channel, at : at + n])
+            if masked:
+                copy_row(labels[row], start, step, low, high, n, 0, moved[row, at : at + n])
+            continue
+        m = matrices[row, 0]
+        aligned = m[0, 2] == 0.0 and m[1, 2] == 0.0 and m[3, 0] == 0.0 and m[3, 1] == 0.0 and m[3, 2] == 0.0
+        k0, k1, k2 = samples[row]
+        count = k0 * k1 * k2
+        if masked or count == 1:
+            start_row(c, m, z, y, 0.0, n)
+            follow_row(c, n, matrices, coefficients, lattices, active, backward, n0 == 1 and shape[0] == 1, row, aligned, line)
+            found = find_cells(c, n, shape, mode, base, fraction, inside)
+            if masked:
+                nearest_row(labels[row], base, fraction, inside, n, shape, 0, moved[row, at : at + n])
+        if count == 1:
+            for channel in range(channels):
+                to, outside = out[row, channel, at : at + n], fill[row, channel]
+                if found == 0:
+                    to[:] = outside
+                elif exact[row]:
+                    nearest_row(source[row, channel], base, fraction, inside, n, shape, outside, to)
+                elif cubic:
+                    cubic_row(source[row, channel], base, fraction, inside, n, shape, outside, to, False, weights, taps)
+                else:
+                    linear_row(source[row, channel], base, fraction, inside, n, shape, outside, to, False)
+            continue
+        for part in range(count):
+            a, b, d = part // (k1 * k2), part // k2 % k1, part % k2
+            start_row(c, m, z + (a + 0.5) / k0 - 0.5, y + (b + 0.5) / k1 - 0.5, (d + 0.5) / k2 - 0.5, n)
+            follow_row(c, n, matrices, coefficients, lattices, active, backward, n0 == 1 and shape[0] == 1, row, aligned, line)
+            find_cells(c, n, shape, mode, base, fraction, inside)
+            for channel in range(channels):
+                to, outside = out[row, channel, at : at + n], fill[row, channel]
+                if cubic:
+                    cubic_row(source[row, channel], base, fraction, inside, n, shape, outside, to, part > 0, weights, taps)
+                else:
+                    linear_row(source[row, channel], base, fraction, inside, n, shape, outside, to, part > 0)
+        for channel in range(channels):
+            for i in range(at, at + n):
+                out[row, channel, i] /= count
+
+
+@njit(cache=True, nogil=True)
+def _run(m: npt.NDArray[np.int64], z: int, y: int, n: int, shape: tuple[int, int, int]) -> tuple[int, int, int, int]:
+    """Where a row of whole-numbered places reads: start and step in the flat volume, and the first and one past the last voxel that lie inside."""
+    start, step, low, high = 0, 0, 0, n
+    for axis in range(3):
+        size = shape[axis]
+        place, slope = m[axis, 0] * z + m[axis, 1] * y + m[axis, 3], m[axis, 2]
+        start, step = start * size + place, step * size + slope
+        if slope == 0:
+            if place < 0 or place >= size:
+                high = 0
+        elif slope > 0:
+            low, high = max(low, -place), min(high, size - place)
+        else:
+            low, high = max(low, place - size + 1), min(high, place + 1)
+    high = max(high, 0)
+    return start, step, min(low, high), high

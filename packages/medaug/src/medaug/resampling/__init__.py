@@ -1,0 +1,1 @@
+"""Reading images along a plan, once."""

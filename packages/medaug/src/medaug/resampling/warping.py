@@ -1,0 +1,164 @@
+"""Read a batch along a chain: numba's kernel on a CPU, torch elsewhere."""
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medaug.draws import Numbers
+from medaug.kernels.warp import warp
+from medaug.kernels.warp_sampling import BORDER, FILL, REFLECT
+from medaug.resampling.chain import Chain
+from medaug.resampling.dense import warp_dense
+
+Interpolation = Literal["linear", "cubic"]
+Outside = Literal["minimum", "border", "reflect"] | float
+"""What a voxel takes that reads outside the image: its channel's minimum, the edge's value, the mirrored image, or a number."""
+
+_NATIVE = {torch.uint8, torch.int16, torch.float32, torch.float64}
+_UNSIGNED = {1: torch.uint8, 2: torch.uint16, 4: torch.uint32, 8: torch.uint64}
+_SPLIT = 1 << 16  # voxels below which a second thread costs more than it saves
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warper:
+    """Reads everything on one grid along one chain.
+
+    Attributes:
+        chain: output index -> source index.
+        source: shape of the source.
+        grid: shape of the output.
+        antialias: average several places in a voxel along axes where the chain steps over more than two source voxels.
+        dense: take torch's path even on a CPU.
+    """
+
+    chain: Chain
+    source: tuple[int, ...]
+    grid: tuple[int, ...]
+    antialias: bool = True
+    dense: bool = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether every sample reads itself."""
+        exact, whole = self.chain.exact()
+        return self.source == self.grid and bool(exact.all()) and bool((whole == np.eye(4)).all())
+
+    def images(
+        self, image: Tensor, mask: Tensor | None, interpolation: Interpolation = "linear", outside: Outside = "minimum"
+    ) -> tuple[Tensor, Tensor | None]:
+        """Read image (B, C, *S) of any dtype, and mask (B, *S) by the nearest voxel, 0 outside.
+
+        Returns:
+            (B, C, *G) in the image's floating dtype, float32 for integers; interpolated in float32, copied where voxels land on voxels. (B, *G) the mask.
+        """
+        mode = {"border": BORDER, "reflect": REFLECT}.get(outside, FILL) if isinstance(outside, str) else FILL
+        if mode == FILL:
+            least = outside == "minimum" and not self._covered()
+            fill = _minimum(image) if least else np.full(image.shape[:2], 0.0 if isinstance(outside, str) else float(outside))
+        else:
+            fill = np.zeros(image.shape[:2])
+        return self._warped(image, mask, interpolation == "cubic", mode, fill)
+
+    def probabilities(self, x: Tensor) -> Tensor:
+        """Read class probabilities (B, K, *S) linearly; outside, the first of several classes is certain."""
+        fill = np.zeros(x.shape[:2])
+        if x.shape[1] > 1:
+            fill[:, 0] = 1.0
+        return self._warped(x, None, False, FILL, fill)[0]
+
+    def nearest(self, mask: Tensor) -> Tensor:
+        """Read a mask (B, *S) by the nearest voxel, 0 outside."""
+        empty = torch.empty((len(mask), 0, *self.source), device=mask.device)
+        moved = self._warped(empty, mask, False, FILL, np.zeros((len(mask), 0)))[1]
+        assert moved is not None
+        return moved
+
+    def _covered(self) -> bool:
+        """Whether every place lies inside the source, told from the output's corners; never said of deformations."""
+        if self.chain.deformed.any():
+            return False
+        joined = self.chain.joined
+        solid_grid, solid_source = solid(self.grid), solid(self.source)
+        corners = np.stack(np.meshgrid(*[(0, n - 1) for n in solid_grid], indexing="ij"), -1).reshape(-1, 3)
+        places = np.einsum("bij,nj->bni", joined[:, :, :3], corners) + joined[:, None, :, 3]
+        # half a voxel is kept in hand for the places that antialiasing reads around the outermost centres
+        reach = np.abs(joined[:, None, :3, :3]).sum(-1) / 2 if self.antialias else 0.0
+        if (joined[:, 3] != np.array([0, 0, 0, 1])).any():
+            return False
+        return bool(((places[..., :3] - reach >= -0.5) & (places[..., :3] + reach <= np.array(solid_source) - 0.5)).all())
+
+    def _samples(self) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+        """Places to average in an output voxel along each axis, (B, 3): one a two source voxels, as linear interpolation reads two."""
+        if not self.antialias:
+            return np.ones((len(self.chain.matrices), 3), np.int64)
+        joined = self.chain.joined
+        middle = (np.array(solid(self.grid)) - 1) / 2
+        ahead = joined[:, :3] @ np.append(middle, 1.0)
+        depth = joined[:, 3] @ np.append(middle, 1.0)
+        slopes = (joined[:, :3, :3] * depth[:, None, None] - ahead[:, :, None] * joined[:, 3, None, :3]) / depth[:, None, None] ** 2
+        return np.maximum(np.ceil(np.sqrt((slopes**2).sum(1)) / 2 - 1e-6), 1).astype(np.int64)
+
+    def _warped(self, image: Tensor, mask: Tensor | None, cubic: bool, mode: int, fill: Numbers) -> tuple[Tensor, Tensor | None]:
+        kept = image.dtype if image.is_floating_point() else torch.float32
+        exact, whole = self.chain.exact()
+        if self.dense or image.device.type != "cpu":
+            return warp_dense(self.chain, exact, self._samples(), image, mask, self.grid, cubic=cubic, mode=mode, fill=fill)
+        image = image if image.dtype in _NATIVE else image.float()
+        count, channels = image.shape[:2]
+        out = torch.empty((count, channels, *self.grid), dtype=image.dtype if image.is_floating_point() else torch.float32)
+        moved = None if mask is None else torch.empty((count, *self.grid), dtype=mask.dtype)
+        voxels = math.prod(self.grid)
+        coefficients, lattices, active = self.chain.flat()
+        first, lines = solid(self.grid), count * math.prod(solid(self.grid)[:2])
+        filled = out.numpy().reshape(count, channels, voxels)
+        none = np.empty((0, 1), np.uint8)
+        arguments = (
+            self.chain.matrices,
+            coefficients,
+            lattices,
+            active,
+            np.array(self.chain.backward, np.bool_),
+            exact,
+            whole,
+            self._samples(),
+            cubic,
+            mode,
+            image.contiguous().numpy().reshape(count, channels, math.prod(self.source)),
+            solid(self.source),
+            fill.astype(filled.dtype),
+            filled,
+            first,
+            none if mask is None else _plain(mask).reshape(count, math.prod(self.source)),
+            none if moved is None else _plain(moved).reshape(count, voxels),
+        )
+        threads = min(torch.get_num_threads(), lines) if count * voxels >= _SPLIT else 1
+        bounds = [lines * t // threads for t in range(threads + 1)]
+        if threads == 1:
+            warp(0, lines, *arguments)
+        else:
+            with ThreadPoolExecutor(threads) as pool:  # of this call: a pool kept for later would not survive a fork into loader workers
+                list(pool.map(lambda t: warp(bounds[t], bounds[t + 1], *arguments), range(threads)))
+        return out.to(kept), moved
+
+
+def solid(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """A shape of three axes; 2D has one plane."""
+    d, h, w = (1,) * (3 - len(shape)) + shape
+    return d, h, w
+
+
+def _plain(mask: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
+    """The bytes of a mask as unsigned integers: nearest reading does not look at values, and four kernels serve every dtype."""
+    return mask.contiguous().view(_UNSIGNED[mask.element_size()]).numpy()
+
+
+def _minimum(image: Tensor) -> Numbers:
+    """Minimum of each channel, (B, C) float64."""
+    if image.device.type != "cpu" or image.dtype in (torch.float16, torch.bfloat16):
+        return image.flatten(2).amin(2).double().cpu().numpy()
+    return np.asarray(image.numpy().reshape(*image.shape[:2], -1).min(axis=2), np.float64)
