@@ -72,7 +72,7 @@ def test_there_are_two_lungs_full_of_air_and_bones_are_dense(index):
     assert 25 < mean[HEART] < 60
     assert mean[SPINE] > 180
     assert mean[RIB] > 300
-    assert mean[VESSEL] > -350
+    assert mean[VESSEL] > mean[LUNG] + 350  # a voxel or two wide: their edges and thick slices mix them with lung
     # the corner of the volume is air around the patient: -1000 HU up to noise of at most 26 HU over 125 voxels, and clipping at -1024
     assert patient.ct.array[:5, :5, :5].mean() == pytest.approx(-1000, abs=10)
 
@@ -158,10 +158,13 @@ def test_patients_vary_and_some_have_no_nodule():
 def test_the_noise_is_the_sites(index):
     patient = patients(index)
     core = ndimage.binary_erosion(patient.labels == HEART, iterations=3)
-    # neighbours along z share no noise but nearly all tissue: their difference has sqrt(2) times the noise; texture (9 HU over 11 mm) adds little
     pairs = core[1:] & core[:-1]
     difference = (patient.ct.array[1:].astype(float) - patient.ct.array[:-1])[pairs]
-    assert difference.std() / math.sqrt(2) == pytest.approx(patient.site.noise_hu, rel=0.15)
+    # Neighbours along z share nearly all tissue; texture (9 HU over 11 mm) adds little. They share noise only where slices overlap: a slice
+    # that reaches a share e into either neighbour averages 1 and twice e, so two of them have the correlation 2 e / (1 + 2 e^2).
+    e = max(patient.site.slice_thickness_mm / 3.5 - 1, 0) / 2
+    own = math.sqrt(2 * (1 - 2 * e / (1 + 2 * e**2)))
+    assert difference.std() / own == pytest.approx(patient.site.noise_hu, rel=0.15)
 
 
 @pytest.mark.parametrize("index", range(COUNT))

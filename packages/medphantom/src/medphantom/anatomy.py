@@ -164,12 +164,13 @@ class Anatomy:
         return self.heart.half_width / self.chest.half_width
 
 
-def draw_anatomy(rng: np.random.Generator, *, sex: str) -> Anatomy:
+def draw_anatomy(rng: np.random.Generator, *, sex: str, enlarged_heart: bool | None = None) -> Anatomy:
     """Draw one thorax.
 
     Args:
         rng: the patient's generator for the stream "anatomy".
         sex: `F` or `M`; women's chests are drawn 8 % smaller on average.
+        enlarged_heart: whether the cardiothoracic ratio lies above `CARDIOMEGALY_RATIO`, or None to draw that too: about a third of the hearts.
 
     Returns:
         Its parameters.
@@ -195,7 +196,7 @@ def draw_anatomy(rng: np.random.Generator, *, sex: str) -> Anatomy:
         chest=chest,
         body=body,
         diaphragm=diaphragm,
-        heart=_draw_heart(rng, chest, diaphragm),
+        heart=_draw_heart(rng, chest, diaphragm, enlarged_heart),
         skeleton=Skeleton(
             spine_y=chest.center_y + chest.half_depth - 14,
             kyphosis=rng.uniform(0.0004, 0.001),
@@ -244,9 +245,10 @@ def _draw_fissures(rng: np.random.Generator, diaphragm: Diaphragm) -> Fissures:
     )
 
 
-def _draw_heart(rng: np.random.Generator, chest: Chest, diaphragm: Diaphragm) -> Heart:
+def _draw_heart(rng: np.random.Generator, chest: Chest, diaphragm: Diaphragm, enlarged: bool | None) -> Heart:
     # About a third of the patients lie above the threshold; nobody lies so near it that a voxel decides.
-    ratio = rng.uniform(0.52, 0.60) if rng.random() < 1 / 3 else rng.uniform(0.38, 0.48)
+    drawn = rng.random() < 1 / 3
+    ratio = rng.uniform(0.52, 0.60) if (drawn if enlarged is None else enlarged) else rng.uniform(0.38, 0.48)
     half_width = ratio * chest.half_width
     semi_axes = _HEART_PROPORTIONS * (half_width / np.linalg.norm(HEART_FRAME[:, 0] * _HEART_PROPORTIONS))
     return Heart(

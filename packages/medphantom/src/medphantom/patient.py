@@ -1,6 +1,6 @@
 """A synthetic patient: everything a pure function of a seed and an index."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,16 +11,18 @@ from medio.image import Image
 from medio.keyed import keyed_generator
 from medphantom.anatomy import CARDIOMEGALY_RATIO, Anatomy, Nodule, draw_anatomy
 from medphantom.errors import ScanError
+from medphantom.findings.finding import Finding, Reshaping
+from medphantom.findings.truth import Truth
+from medphantom.mr import MRContrast
 from medphantom.nodules import draw_nodules
 from medphantom.organs.distances import organ_distance
-from medphantom.people import Person, Site, draw_person, draw_site
-from medphantom.radiograph import expose, line_integrals
+from medphantom.people import Person, draw_person
+from medphantom.projection import PARALLEL, View
 from medphantom.report import write_report
-from medphantom.scene import render
 from medphantom.shapes import Field, Grid
-from medphantom.thorax import CLASSES, make_scene, paint_nodule
-
-_HU_RANGE = (-1024, 3071)
+from medphantom.sites import Site, draw_site
+from medphantom.study import Box, Labelling, take_study
+from medphantom.thorax import make_scene, paint_nodule
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,12 +37,18 @@ class Patient:
         labels: (D, H, W) uint8, values index `classes`.
         classes: background first.
         nodules: those in the field of view; labels, findings and report agree with this list.
-        radiograph: (D, W) uint16 PA film, head up, patient's left at the right, denser is brighter; no affine.
+        radiograph: the first film, (rows, columns) uint16, head up, denser is brighter; no affine. Unless asked for otherwise it is a PA film
+            by parallel rays, (D, W), the patient's left at the right.
         findings: `nodule`, `cardiomegaly`.
         report: text that says the findings.
         anatomy: all parameters of the thorax.
         person: name, sex, age, dates.
         site: hospital and scanner.
+        lobes: (D, H, W) uint8, values index `medphantom.labels.LOBE_CLASSES`.
+        radiographs: all films by view position.
+        mr: MR pictures by the contrast's name, (D, H, W) uint16 on the CT's grid.
+        truths: of the findings that were asked for.
+        film_boxes: for each film, the box of each truth's shadow by its tracking id.
     """
 
     patient_id: str
@@ -56,6 +64,11 @@ class Patient:
     anatomy: Anatomy
     person: Person
     site: Site
+    lobes: npt.NDArray[np.uint8]
+    radiographs: Mapping[str, Image]
+    mr: Mapping[str, Image]
+    truths: tuple[Truth, ...]
+    film_boxes: Mapping[str, Mapping[str, Box]]
 
     @property
     def sex(self) -> str:
@@ -74,7 +87,16 @@ class Patient:
 
 
 def make_patient(
-    seed: int, index: int, *, spacing_mm: tuple[float, float, float] = (3.5, 3.5, 3.5), shape: tuple[int, int, int] = (80, 96, 112)
+    seed: int,
+    index: int,
+    *,
+    spacing_mm: tuple[float, float, float] = (3.5, 3.5, 3.5),
+    shape: tuple[int, int, int] = (80, 96, 112),
+    findings: Sequence[Finding] | None = None,
+    site: Site | None = None,
+    views: Sequence[View] = (PARALLEL,),
+    contrasts: Sequence[MRContrast] = (),
+    labels: Labelling = "basic",
 ) -> Patient:
     """Make one synthetic patient.
 
@@ -86,34 +108,39 @@ def make_patient(
         index: the patient's number in it, from 0.
         spacing_mm: of the CT, (z, y, x).
         shape: of the CT, (D, H, W); the default covers 280 x 336 x 392 mm, a whole thorax.
+        findings: what is wrong with the patient; () for a healthy one, None for nodules and an enlarged heart as often as usual.
+        site: where the scan is made; None draws one of `SITES`.
+        views: films to take, at least one, each position once; the first is `Patient.radiograph`.
+        contrasts: MR pictures to take on the CT's grid.
+        labels: `basic` for the seven classes, `full` for every organ and finding.
 
     Returns:
         The patient; the same arguments give the same bytes.
 
     Raises:
-        ScanError: for a negative index, or a spacing or shape that no scan can have.
+        ScanError: for a negative index, a spacing or shape that no scan can have, or views that are missing or double.
     """
+    if not views or len({view.position for view in views}) < len(views):
+        raise ScanError(f"phantom patient (seed {seed}, index {index}): views must name at least one position, each once")
     grid = Grid.centred(*_check_scan(seed, index, spacing_mm, shape))
     stream = partial(keyed_generator, (seed, 0, f"phantom-{index}", 0))
-    person, site = draw_person(stream("person")), draw_site(stream("site"))
-    anatomy = draw_anatomy(stream("anatomy"), sex=person.sex)
+    person, site = draw_person(stream("person")), site or draw_site(stream("site"))
+    anatomy = draw_anatomy(stream("anatomy"), sex=person.sex, enlarged_heart=None if findings is None else False)
+    for finding in findings or ():
+        if isinstance(finding, Reshaping):
+            anatomy = finding.reshape(anatomy)
 
-    def lung_distance(points: npt.NDArray[np.float64]) -> Field:
-        x, y, z = points.T.astype(np.float32)
-        return organ_distance(anatomy, "lung", x, y, z)
-
-    chest = anatomy.chest
-    low = (-chest.half_width, chest.center_y - chest.half_depth, anatomy.diaphragm.left_z - anatomy.diaphragm.drop)
-    high = (chest.half_width, chest.center_y + chest.half_depth, chest.apex_z)
-    nodules = draw_nodules(stream("nodules"), lung_distance, low, high, anatomy.table_mm)
-    nodules = tuple(nodule for nodule in nodules if _sees(grid, nodule, anatomy.table_mm))
+    nodules = _nodules(stream("nodules"), anatomy, grid) if findings is None else ()
     scene = make_scene(seed, index, anatomy, grid)
     for nodule in nodules:
         paint_nodule(scene, nodule)
-    clean = render(scene)
+    truths = tuple(finding.paint(scene) for finding in findings or ())
 
     patient_id = f"PHANTOM-{seed}-{index:05d}"
-    findings = {"nodule": bool(nodules), "cardiomegaly": anatomy.cardiothoracic_ratio > CARDIOMEGALY_RATIO}
+    present = {
+        "nodule": bool(nodules) or any(truth.kind == "nodule" and truth.seen for truth in truths),
+        "cardiomegaly": anatomy.cardiothoracic_ratio > CARDIOMEGALY_RATIO,
+    }
     meta = {
         "patient_id": patient_id,
         "study_date": person.study_date,
@@ -123,21 +150,26 @@ def make_patient(
         "patient_age": person.age,
         "synthetic": True,
     }
-    film = expose(line_integrals(clean, grid.spacing_mm[1]), site.film_photons, stream("film-noise"))
+    study = take_study(scene, site, stream, meta, truths=truths, views=views, contrasts=contrasts, labelling=labels)
     return Patient(
         patient_id=patient_id,
         seed=seed,
         index=index,
-        ct=Image(_scan(clean, site, stream("ct-noise")), _affine(grid, anatomy), grid.spacing_mm, "HU", {**meta, "modality": "CT"}),
-        labels=scene.labels("basic"),
-        classes=CLASSES,
+        ct=study.ct,
+        labels=study.labels,
+        classes=study.classes,
         nodules=nodules,
-        radiograph=Image(film, None, (grid.spacing_mm[0], grid.spacing_mm[2]), "", {**meta, "modality": "DX", "view_position": "PA"}),
-        findings=findings,
-        report=write_report(anatomy, nodules, findings),
+        radiograph=next(iter(study.radiographs.values())),
+        findings=present,
+        report=write_report(anatomy, nodules, present),
         anatomy=anatomy,
         person=person,
         site=site,
+        lobes=study.lobes,
+        radiographs=study.radiographs,
+        mr=study.mr,
+        truths=study.truths,
+        film_boxes=study.film_boxes,
     )
 
 
@@ -155,28 +187,20 @@ def _check_scan(
     return (int(d), int(h), int(w)), (float(sz), float(sy), float(sx))
 
 
-def _affine(grid: Grid, anatomy: Anatomy) -> npt.NDArray[np.float64]:
-    """Map (z, y, x, 1) to LPS mm: axis 0 runs to superior (+z), axis 1 to posterior (+y), axis 2 to the left (+x)."""
-    sz, sy, sx = grid.spacing_mm
-    d, h, w = grid.shape
-    affine = np.zeros((4, 4))
-    affine[2, 0], affine[1, 1], affine[0, 2], affine[3, 3] = sz, sy, sx, 1
-    affine[:3, 3] = np.array(anatomy.table_mm) - np.array([(w - 1) * sx, (h - 1) * sy, (d - 1) * sz]) / 2
-    return affine
-
-
 def _sees(grid: Grid, nodule: Nodule, table_mm: tuple[float, float, float]) -> bool:
     """Whether the whole nodule lies between the first and the last voxel centres."""
     half_view = np.array([axis[-1] for axis in (grid.x, grid.y, grid.z)])
     return bool((np.abs(np.subtract(nodule.center_mm, table_mm)) + nodule.semi_axes_mm <= half_view).all())
 
 
-def _scan(clean: Field, site: Site, rng: np.random.Generator) -> npt.NDArray[np.int16]:
-    """Add the scanner's noise, slightly correlated in plane as reconstruction leaves it, and round to HU."""
-    noise = rng.standard_normal(clean.shape, np.float32)
-    # Weights 1/6, 2/3, 1/6 along y and x keep a share of (1/36 + 4/9 + 1/36)^2 = 1/4 of the variance: a factor of 2 restores it.
-    for axis in (1, 2):
-        noise = noise * np.float32(2 / 3) + (np.roll(noise, 1, axis) + np.roll(noise, -1, axis)) * np.float32(1 / 6)
-    noise *= np.float32(2 * site.noise_hu)
-    noise += clean
-    return np.rint(np.clip(noise, *_HU_RANGE, out=noise)).astype(np.int16)
+def _nodules(rng: np.random.Generator, anatomy: Anatomy, grid: Grid) -> tuple[Nodule, ...]:
+    """Nodules of the patient that the grid sees whole."""
+
+    def lung_distance(points: npt.NDArray[np.float64]) -> Field:
+        return organ_distance(anatomy, "lung", *points.T.astype(np.float32))
+
+    chest = anatomy.chest
+    low = (-chest.half_width, chest.center_y - chest.half_depth, anatomy.diaphragm.left_z - anatomy.diaphragm.drop)
+    high = (chest.half_width, chest.center_y + chest.half_depth, chest.apex_z)
+    nodules = draw_nodules(rng, lung_distance, low, high, anatomy.table_mm)
+    return tuple(nodule for nodule in nodules if _sees(grid, nodule, anatomy.table_mm))
