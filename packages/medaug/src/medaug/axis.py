@@ -1,0 +1,128 @@
+"""Linear maps along one axis: Gaussian blur, cosine modes, area means, interpolation and circulants, each a small matrix a sample.
+
+Matrices instead of Fourier transforms: an FFT's last bits depend on the batch and on the number of threads, these do not.
+"""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medaug.draws import Numbers
+from medaug.kernels import axis as kernel
+
+
+def map_axis(x: Tensor, axis: int, matrices: Numbers) -> Tensor:
+    """Multiply every line along a spatial axis by the sample's matrix.
+
+    Args:
+        x: (B, C, *S) float32.
+        axis: 0 for the first spatial axis, or counted from the end: -1.
+        matrices: (B, m, n), n the length of that axis.
+
+    Returns:
+        (B, C, *S') float32 with length m along the axis; a sample's bits do not depend on the batch or on threads (CPU).
+    """
+    place = axis + 2 if axis >= 0 else axis + x.ndim
+    if x.device.type != "cpu":
+        return _map_axis_torch(x, place, matrices)
+    x = x.contiguous()
+    shape = (*x.shape[:place], matrices.shape[1], *x.shape[place + 1 :])
+    out = torch.empty(shape)
+    weights = np.ascontiguousarray(matrices, np.float32)
+    used = weights != 0
+    first = used.argmax(2)
+    last = np.where(used.any(2), used.shape[2] - used[:, :, ::-1].argmax(2), 0)
+    inner = math.prod(x.shape[place + 1 :])
+    kernel.map_axis(
+        x.view(len(x), -1, x.shape[place], inner).numpy(), weights, first, last, out.view(len(x), -1, weights.shape[1], inner).numpy()
+    )
+    return out
+
+
+def _map_axis_torch(x: Tensor, place: int, matrices: Numbers) -> Tensor:
+    weights = torch.from_numpy(matrices).to(x.device, torch.float32)
+    lines = x.movedim(place, 1)
+    mapped = torch.bmm(weights, lines.flatten(2)).view(len(x), -1, *lines.shape[2:])
+    return mapped.movedim(1, place).contiguous()
+
+
+def gaussian_matrices(length: int, sigma: Numbers) -> Numbers:
+    """Blur by sampled Gaussians cut at 4 sigma, reflecting at the edges (d c b a | a b c d): (B, length, length) from sigma (B,) in voxels.
+
+    Every row sums to 1; sigma 0 gives the identity.
+    """
+    radius = math.ceil(4 * float(sigma.max(initial=0)))
+    offsets = np.arange(-radius, radius + 1)
+    floor = np.maximum(sigma, 1e-6)[:, None]
+    # The cut follows each sample's own sigma, so that its neighbours in the batch do not change it.
+    taps = np.exp(-0.5 * (offsets / floor) ** 2) * (np.abs(offsets) <= np.ceil(4 * sigma)[:, None])
+    result = np.zeros((len(sigma), length, length))
+    here = np.arange(length)
+    for tap, offset in enumerate(offsets):
+        there = (here + offset) % (2 * length)
+        result[:, here, np.where(there < length, there, 2 * length - 1 - there)] += taps[:, tap, None]
+    return np.asarray(result / result.sum(2, keepdims=True))
+
+
+def blur(x: Tensor, sigma: Numbers, axes: tuple[int, ...]) -> Tensor:
+    """Gaussian blur along the named spatial axes; sigma (B, len(axes)) in voxels. See `gaussian_matrices`."""
+    for column, axis in enumerate(axes):
+        x = map_axis(x, axis, gaussian_matrices(x.shape[axis + 2 if axis >= 0 else axis], sigma[:, column]))
+    return x
+
+
+def cosine_modes(length: int, count: int) -> Numbers:
+    """Orthonormal cosine modes (DCT-II) of a line, (count, length): smooth fields without a slope at the edges."""
+    modes = np.cos(np.pi / length * (np.arange(length) + 0.5) * np.arange(count)[:, None]) * math.sqrt(2 / length)
+    modes[0] = math.sqrt(1 / length)
+    return np.asarray(modes)
+
+
+def wide_blur(x: Tensor, sigma: Numbers, axes: tuple[int, ...]) -> Tensor:
+    """Gaussian blur, reflecting at the edges, for a sigma of many voxels: only the cosine modes that it keeps above 1e-6 are computed.
+
+    Args:
+        x: (B, C, *S) float32.
+        sigma: (B, len(axes)) voxels; the fewer modes, the wider.
+        axes: spatial axes.
+    """
+    for column, axis in enumerate(axes):
+        length = x.shape[axis + 2 if axis >= 0 else axis]
+        wave = np.pi / length * np.arange(length) * sigma[:, column, None]
+        kept = np.exp(-0.5 * wave**2) * (wave < math.sqrt(2 * math.log(1e6)))
+        count = int((kept > 0).sum(1).max())
+        modes = cosine_modes(length, count)
+        down = modes * (kept[:, :count, None] > 0)
+        x = map_axis(x, axis, down)
+        x = map_axis(x, axis, (modes * kept[:, :count, None]).transpose(0, 2, 1))
+    return x
+
+
+def mean_matrix(length: int, count: int) -> Numbers:
+    """Means over `count` equal parts of a line, (count, length); a voxel that two parts share counts for each by its share."""
+    edges = np.linspace(0, length, count + 1)
+    voxel = np.arange(length)
+    overlap = np.minimum(edges[1:, None], voxel + 1) - np.maximum(edges[:-1, None], voxel)
+    return np.asarray(np.maximum(overlap, 0) * count / length)
+
+
+def linear_matrix(count: int, length: int) -> Numbers:
+    """Linear interpolation from the means of `mean_matrix` back to the line, (length, count); constant beyond the outer centres."""
+    place = np.clip((np.arange(length) + 0.5) * count / length - 0.5, 0, count - 1)
+    return np.asarray(np.maximum(1 - np.abs(place[:, None] - np.arange(count)), 0))
+
+
+def circulant_matrices(weights: Numbers) -> Numbers:
+    """Weigh the frequencies of a line: the real part of ifft(weights * fft(line)) as a matrix.
+
+    Args:
+        weights: (B, n), in the order of `numpy.fft.fftfreq`.
+
+    Returns:
+        (B, n, n).
+    """
+    kernels = np.stack([np.fft.ifft(row).real for row in weights])
+    n = weights.shape[1]
+    return np.asarray(kernels[:, (np.arange(n)[:, None] - np.arange(n)) % n])

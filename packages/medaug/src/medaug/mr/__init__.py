@@ -1,0 +1,1 @@
+"""Magnetic resonance: receive fields, artefacts of k-space, and tissue contrast."""

@@ -1,0 +1,1 @@
+"""Ultrasound: speckle, gain along depth, shadows and haze."""

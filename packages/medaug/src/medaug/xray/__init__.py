@@ -1,0 +1,1 @@
+"""Projection radiography: exposure, scatter, grids, shutters, and what lies on the patient. Films are 2D."""
