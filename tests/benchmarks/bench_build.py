@@ -96,7 +96,7 @@ def main() -> int:
         assert len(versions) == 1, "one and two processes must build the same"
         megabytes = volume.nbytes / 2**20
         print(f"\n{'processes':>9} {'s wall':>7} {'MiB/s':>6} {'s CPU':>6} {'s parent':>8} {'volumes held':>12}")
-        for workers, pool in pools.items():
+        for workers in pools:
             print(
                 f"{workers:9} {wall[workers]:7.2f} {count * megabytes / wall[workers]:6.0f} {cpu[workers]:6.2f} {parent[workers]:8.2f} {held[workers]:12.2f}"
             )
