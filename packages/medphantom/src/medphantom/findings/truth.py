@@ -17,7 +17,7 @@ class Truth:
     """One finding as it lies on a grid of voxels.
 
     Attributes:
-        kind: `nodule`, `consolidation`, `effusion`, `pneumothorax`, `atelectasis`, `oedema`, `cardiomegaly`, `rib_fracture`,
+        kind: `nodule`, `consolidation`, `effusion`, `pneumothorax`, `atelectasis`, `edema`, `cardiomegaly`, `rib_fracture`,
             `vertebral_fracture`, `pacemaker`, `central_line`, `tracheal_tube`, `port`.
         tracking_id: names the finding within the patient, the same on every visit, such as `nodule-2`.
         side: one of `SIDES`, or None where it has none.
