@@ -19,6 +19,7 @@ from medphantom.organs.distances import organ_distance
 from medphantom.people import Person, draw_person
 from medphantom.projection import PARALLEL, View
 from medphantom.report import write_report
+from medphantom.reports.writing import write_visit_report
 from medphantom.shapes import Field, Grid
 from medphantom.sites import Site, draw_site
 from medphantom.study import Box, Labelling, take_study
@@ -161,7 +162,11 @@ def make_patient(
         nodules=nodules,
         radiograph=next(iter(study.radiographs.values())),
         findings=present,
-        report=write_report(anatomy, nodules, present),
+        report=(
+            write_report(anatomy, nodules, present)
+            if findings is None
+            else write_visit_report(study.truths, modality="CT", rng=stream("report")).text
+        ),
         anatomy=anatomy,
         person=person,
         site=site,
