@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from medphantom import line_integrals, make_patient
-from medphantom.anatomy import Nodule
+from medphantom.findings.nodule import Nodule
 from medphantom.organs.distances import organ_distance
 from medphantom.radiograph import VALUES_PER_NEPER, WATER_PER_MM, expose
 from medphantom.scene import Scene, render

@@ -1,8 +1,9 @@
 """Synthetic patients with known truth, written as DICOM."""
 
-from medphantom.anatomy import Anatomy, Nodule
+from medphantom.anatomy import Anatomy
 from medphantom.dicom import PhantomStudy, write_dicom
 from medphantom.errors import PhantomError, ScanError
+from medphantom.findings.nodule import Nodule
 from medphantom.patient import Patient, make_patient
 from medphantom.people import SITES, Person, Site
 from medphantom.radiograph import line_integrals

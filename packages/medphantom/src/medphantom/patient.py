@@ -9,12 +9,13 @@ import numpy.typing as npt
 
 from medio.image import Image
 from medio.keyed import keyed_generator
-from medphantom.anatomy import CARDIOMEGALY_RATIO, Anatomy, Nodule, draw_anatomy
+from medphantom.anatomy import CARDIOMEGALY_RATIO, Anatomy, draw_anatomy
 from medphantom.errors import ScanError
 from medphantom.findings.finding import Finding, Reshaping
+from medphantom.findings.nodule import Nodule
+from medphantom.findings.nodule_drawing import draw_nodules
 from medphantom.findings.truth import Truth
 from medphantom.mr import MRContrast
-from medphantom.nodules import draw_nodules
 from medphantom.organs.distances import organ_distance
 from medphantom.people import Person, draw_person
 from medphantom.projection import PARALLEL, View

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from medphantom.anatomy import Anatomy, Nodule
+from medphantom.anatomy import Anatomy
+from medphantom.findings.nodule import Nodule
 
 HEADING = "SYNTHETIC PHANTOM REPORT, not of a real patient."
 
