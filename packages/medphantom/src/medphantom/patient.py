@@ -19,7 +19,7 @@ from medphantom.mr import MRContrast
 from medphantom.organs.distances import organ_distance
 from medphantom.people import Person, draw_person
 from medphantom.projection import PARALLEL, View
-from medphantom.report import write_report
+from medphantom.reports.short import write_report
 from medphantom.reports.writing import write_visit_report
 from medphantom.shapes import Field, Grid
 from medphantom.sites import Site, draw_site

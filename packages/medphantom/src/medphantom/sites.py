@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from medio.keyed import keyed_generator
 from medphantom.errors import ScanError
 
 
@@ -128,6 +129,59 @@ SITES = (
     ),
 )
 """Three sites, from a well-equipped one that screens for nodules to a busy one that sees the acutely ill."""
+
+
+def make_sites(count: int, seed: int = 0) -> tuple[Site, ...]:
+    """Make sites that differ in everything a model should not depend on.
+
+    Args:
+        count: of sites; the first three are `SITES`.
+        seed: of those beyond; each depends on the seed and its own number alone, so that more sites leave the others as they are.
+
+    Raises:
+        ScanError: for fewer than one site.
+    """
+    if count < 1:
+        raise ScanError(f"make_sites: count must be 1 or more, got {count}")
+    return SITES[:count] + tuple(
+        _draw(number, keyed_generator((seed, 0, f"phantom-site-{number}", 0), "site")) for number in range(4, count + 1)
+    )
+
+
+def _draw(number: int, rng: np.random.Generator) -> Site:
+    kernel = ("SOFT", "STANDARD", "SHARP")[int(rng.integers(3))]
+    thickness = float(rng.choice([2.0, 2.5, 3.0, 4.0, 5.0]))
+    in_plane = float(rng.choice([2.0, 2.5, 3.0, 3.5]))
+    return Site(
+        name=f"Phantom Hospital {number}",
+        vendor=f"Phantom Vendor {'ABCDE'[int(rng.integers(5))]}",
+        model=f"PHANTOM-{number:02d}",
+        noise_hu=round(float(rng.uniform(7, 32)), 1),
+        film_photons=round(float(np.exp(rng.uniform(np.log(5e4), np.log(6e5)))), -3),
+        kernel=kernel,
+        kernel_mm=round({"SOFT": 1.4, "STANDARD": 1.0, "SHARP": 0.7}[kernel] * float(rng.uniform(0.8, 1.25)), 2),
+        spacing_mm=(thickness, in_plane, in_plane),
+        slice_thickness_mm=thickness,
+        film_curve=round(float(rng.uniform(0.8, 1.25)), 2),
+        film_scatter=round(float(rng.uniform(0.2, 1.0)), 2),
+        mr_scale=round(float(np.exp(rng.uniform(np.log(200), np.log(4000))))),
+        mr_bias=round(float(rng.uniform(0.05, 0.4)), 2),
+        mr_noise=round(float(rng.uniform(0.005, 0.03)), 3),
+        ap_share=round(float(rng.uniform(0.1, 0.8)), 2),
+        prevalence={kind: round(float(most * rng.uniform(0.2, 1)), 2) for kind, most in _MOST_PREVALENT.items()},
+    )
+
+
+_MOST_PREVALENT = {
+    "nodule": 0.7,
+    "cardiomegaly": 0.5,
+    "effusion": 0.5,
+    "consolidation": 0.4,
+    "atelectasis": 0.3,
+    "edema": 0.3,
+    "pneumothorax": 0.15,
+    "rib_fracture": 0.15,
+}
 
 
 def draw_site(rng: np.random.Generator, sites: tuple[Site, ...] = SITES) -> Site:

@@ -15,7 +15,7 @@ _RIB: Code = ("113197003", "SCT", "Rib")
 _HEART: Code = ("80891009", "SCT", "Heart")
 _CONSOLIDATION: Code = ("95436008", "SCT", "Lung consolidation")
 _ATELECTASIS: Code = ("46621007", "SCT", "Atelectasis")
-_OEDEMA: Code = ("19242006", "SCT", "Pulmonary edema")
+_EDEMA: Code = ("19242006", "SCT", "Pulmonary edema")
 _EFFUSION: Code = ("60046008", "SCT", "Pleural effusion")
 _PNEUMOTHORAX: Code = ("36118008", "SCT", "Pneumothorax")
 _NODULE: Code = ("27925004", "SCT", "Nodule")
@@ -48,7 +48,7 @@ CLASSES: dict[str, tuple[Code, Code]] = {
     "effusion": (_EFFUSION, MORPHOLOGY),
     "pneumothorax": (_PNEUMOTHORAX, MORPHOLOGY),
     "atelectasis": (_ATELECTASIS, MORPHOLOGY),
-    "edema": (_OEDEMA, MORPHOLOGY),
+    "edema": (_EDEMA, MORPHOLOGY),
     "fracture": (_FRACTURE, MORPHOLOGY),
     "device": (OBJECT, OBJECT),
 }
@@ -58,7 +58,7 @@ FINDINGS: dict[str, tuple[Code, Code, Code]] = {
     "nodule": (_NODULE, MORPHOLOGY, _LUNG),
     "consolidation": (_CONSOLIDATION, MORPHOLOGY, _LUNG),
     "atelectasis": (_ATELECTASIS, MORPHOLOGY, _LUNG),
-    "oedema": (_OEDEMA, MORPHOLOGY, _LUNG),
+    "edema": (_EDEMA, MORPHOLOGY, _LUNG),
     "effusion": (_EFFUSION, MORPHOLOGY, ("3120008", "SCT", "Pleura")),
     "pneumothorax": (_PNEUMOTHORAX, MORPHOLOGY, ("3120008", "SCT", "Pleura")),
     "cardiomegaly": (("8186001", "SCT", "Cardiomegaly"), MORPHOLOGY, _HEART),

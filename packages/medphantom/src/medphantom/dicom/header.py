@@ -30,7 +30,7 @@ def start(record: Record, uids: Uids, sop_class: UID, modality: str, *, series: 
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = sop_class
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = keyed_uids("medphantom implementation")("class")
+    meta.ImplementationClassUID = UID(keyed_uids("medphantom implementation")("class"))
     meta.ImplementationVersionName = "MEDPHANTOM_0"
     ds = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     person, site = record.person, record.site

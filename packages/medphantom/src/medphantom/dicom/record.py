@@ -15,7 +15,11 @@ from medphantom.errors import PhantomError
 from medphantom.findings.truth import Truth
 from medphantom.people import Person
 from medphantom.reports.statements import Report
+from medphantom.reports.visibility import Modality
 from medphantom.sites import Site
+
+FilmBox = tuple[int, int, int, int]
+"""(row0, column0, row1, column1) in a film's pixels, half open."""
 
 
 @dataclass(frozen=True, eq=False, slots=True, kw_only=True)
@@ -39,6 +43,8 @@ class Record:
         lobes: (D, H, W) uint8 on the CT's grid, or None.
         displacement_mm: (D, H, W, 3) float32 LPS mm (x, y, z) on the CT's grid: from where a voxel's tissue lies on this visit to where it lay on the first;
             None on the first.
+        film_boxes: for each film, the box of each truth's shadow by its tracking id.
+        prior: the findings of the visit before, or None on the first.
         reports: by what was read (`CT`, `PA`, `AP`, `LAT`).
     """
 
@@ -57,7 +63,9 @@ class Record:
     mr: Mapping[str, Image] = field(default_factory=dict)
     lobes: npt.NDArray[np.uint8] | None = None
     displacement_mm: npt.NDArray[np.float32] | None = None
-    reports: Mapping[str, Report] = field(default_factory=dict)
+    film_boxes: Mapping[str, Mapping[str, FilmBox]] = field(default_factory=dict)
+    prior: tuple[Truth, ...] | None = None
+    reports: Mapping[Modality, Report] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.visit < 0 or self.day < 0 or (self.visit == 0 and self.day):

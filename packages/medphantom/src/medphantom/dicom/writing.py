@@ -135,7 +135,7 @@ def write_visit(
     with appearing(folder) as staged:
         files = _write_dicom(record, staged, contents, identifiers) if format != "nifti" else VisitFiles()
         nifti = write_nifti(record, staged / "nifti") if format != "dicom" else {}
-        reports = {}
+        reports: dict[str, Path] = {}
         for name, report in record.reports.items():
             reports[name] = staged / f"report_{name}.txt"
             reports[name].write_text(report.text + "\n", encoding="utf-8")

@@ -74,7 +74,8 @@ def _about(kind: str, these: Sequence[Truth], modality: Modality) -> list[QA]:
     pairs = [QA(question=asked, answer="Yes." if these else "No.", kind="presence", finding=kind)]
     if term.counted:
         pairs.append(QA(question=f"How many {term.plural} are there?", answer=str(len(these)), kind="count", finding=kind))
-    if len(these) == 1 and these[0].side is not None:
+    # Both sides lie over each other on a lateral film.
+    if len(these) == 1 and these[0].side is not None and modality != "LAT":
         side = "On both sides." if these[0].side == "both" else f"On the {these[0].side}."
         pairs.append(QA(question=f"On which side is the {term.noun}?", answer=side, kind="side", finding=kind))
     if modality == "CT" and term.measured:

@@ -30,7 +30,7 @@ TERMS = {
     "nodule": Term(noun="pulmonary nodule", plural="pulmonary nodules", short="nodule", counted=True, region="Lungs", measured=True),
     "consolidation": Term(noun="consolidation", plural="consolidation", short="consolidation", counted=False, region="Lungs"),
     "atelectasis": Term(noun="atelectasis", plural="atelectasis", short="atelectasis", counted=False, region="Lungs"),
-    "oedema": Term(noun="pulmonary oedema", plural="pulmonary oedema", short="oedema", counted=False, region="Lungs"),
+    "edema": Term(noun="pulmonary oedema", plural="pulmonary oedema", short="oedema", counted=False, region="Lungs"),
     "effusion": Term(noun="pleural effusion", plural="pleural effusions", short="effusion", counted=True, region="Pleura"),
     "pneumothorax": Term(noun="pneumothorax", plural="pneumothoraces", short="PTX", counted=True, region="Pleura"),
     "cardiomegaly": Term(noun="cardiomegaly", plural="cardiomegaly", short="cardiomegaly", counted=False, region="Heart"),
@@ -70,13 +70,13 @@ def _adjectives(truth: Truth) -> tuple[str, ...]:
     if truth.kind == "nodule":
         margin, density, calcification = (truth.parameters.get(name) for name in ("margin", "density", "calcification"))
         calcified = "calcified" if calcification not in (None, "none") else ""
-        return margin if margin in ("spiculated", "lobulated") else "", calcified, str(density or "").replace("_", "-")
+        return margin if margin in ("spiculated", "lobulated") else "", calcified, str(density or "")
     if truth.kind == "effusion":
         return ("small" if truth.volume_ml < 300 else "moderate" if truth.volume_ml < 1000 else "large",)
     if truth.kind == "pneumothorax":
         share = float(truth.parameters.get("share", 0))
         return ("small" if share < 0.15 else "moderate" if share < 0.4 else "large",)
-    if truth.kind == "oedema":
+    if truth.kind == "edema":
         severity = float(truth.parameters.get("severity", 0))
         return ("mild" if severity < 0.4 else "moderate" if severity < 0.7 else "severe",)
     return ("",)

@@ -76,7 +76,9 @@ def plan(
     claims = []
     for truth in shown:
         doubt = rng.random()
-        unsure = doubt < (0.7 if is_slight(truth, modality) else hedging)
+        # Nobody doubts a pacemaker.
+        sure = term_of(truth.kind).region == "Devices"
+        unsure = not sure and doubt < (0.7 if is_slight(truth, modality) else hedging)
         earlier = before.get(truth.tracking_id)
         # A part of what split has its parent as its past.
         earlier = earlier or next((before[parent] for parent in truth.parents if parent in before), None)

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+HEADING = "SYNTHETIC PHANTOM REPORT, not of a real patient."
+"""First line of every report."""
+
 Status = Literal["present", "absent", "uncertain"]
 Change = Literal["new", "larger", "smaller", "stable", "resolved"]
 

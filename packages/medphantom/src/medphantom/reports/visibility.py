@@ -7,7 +7,7 @@ from medphantom.findings.truth import Truth
 Modality = Literal["CT", "PA", "AP", "LAT"]
 """What was read: a CT, or a film in one of three views."""
 
-_SMALLEST_NODULE_MM = {"solid": 9.0, "part_solid": 12.0}
+_SMALLEST_NODULE_MM = {"solid": 9.0, "part-solid": 12.0}
 _SMALLEST_EFFUSION_ML = {"PA": 175.0, "AP": 300.0, "LAT": 75.0}
 _UNSEEN_ON = {
     "cardiomegaly": ("LAT",),
@@ -40,7 +40,7 @@ def is_shown(truth: Truth, modality: Modality) -> bool:
         return truth.volume_ml >= _SMALLEST_EFFUSION_ML[modality]
     if truth.kind == "pneumothorax":
         return float(truth.parameters.get("share", 1)) >= 0.1
-    if truth.kind == "oedema":
+    if truth.kind == "edema":
         return float(truth.parameters.get("severity", 1)) >= 0.3
     return True
 
@@ -52,7 +52,7 @@ def is_slight(truth: Truth, modality: Modality) -> bool:
         return (truth.diameter_mm or 0) < (14 if on_film else 5)
     if truth.kind == "effusion":
         return truth.volume_ml < (350 if on_film else 40)
-    if truth.kind == "oedema":
+    if truth.kind == "edema":
         return float(truth.parameters.get("severity", 1)) < (0.5 if on_film else 0.2)
     if truth.kind == "rib_fracture":
         return on_film

@@ -9,11 +9,10 @@ from medphantom.findings.truth import Truth
 from medphantom.reports.grammar import express, listed, sentence
 from medphantom.reports.lexicon import LOBES, REGIONS, SHORT_LOBES, looks, term_of
 from medphantom.reports.planning import Claim, plan
-from medphantom.reports.statements import Change, Report, Statement
+from medphantom.reports.statements import HEADING, Change, Report, Statement
 from medphantom.reports.styles import STYLES, Style, style_of
 from medphantom.reports.visibility import Modality
 
-HEADING = "SYNTHETIC PHANTOM REPORT, not of a real patient."
 _TECHNIQUE = {
     "CT": "CT of the thorax without contrast.",
     "PA": "Chest radiograph, PA.",
@@ -37,7 +36,7 @@ def write_visit_report(
     """Write the report of one picture of one visit.
 
     What it says is true: what it calls present or uncertain is there, what it calls absent is not. It may leave things out: what the picture does not show, and some
-    absences. A film's report gives neither lobes nor diameters. Diameters are those of the truth, to the nearest mm (halves to the even one).
+    absences. A film's report gives neither lobes nor diameters, a lateral one's no sides either. Diameters are those of the truth, to the nearest mm (halves to the even one).
 
     Args:
         truths: the visit's findings.
@@ -61,7 +60,7 @@ def write_visit_report(
     page = _Page()
     page.add(HEADING + "\n")
     writer = _Writer(chosen, modality, rng, page)
-    bodies: dict[str, Callable[[], None]] = {
+    bodies: dict[str, Callable[[], object]] = {
         "technique": lambda: page.add(_TECHNIQUE[modality]),
         "findings": lambda: writer.findings(claims),
         "comparison": lambda: writer.comparison(claims, days_since_prior),
@@ -179,7 +178,7 @@ class _Writer:
         return Statement(
             finding=claim.kind,
             status=claim.status,
-            side=truth.side,
+            side=self._side(truth),
             lobe=self._lobe(truth),
             measure_mm=measure,
             change=change,
@@ -201,6 +200,10 @@ class _Writer:
     def _lobe(self, truth: Truth) -> str | None:
         return truth.lobe if self.modality == "CT" else None
 
+    def _side(self, truth: Truth) -> str | None:
+        # Both sides lie over each other on a lateral film.
+        return None if self.modality == "LAT" else truth.side
+
     def _measure(self, truth: Truth | None) -> int | None:
         if truth is None or self.modality != "CT" or not term_of(truth.kind).measured or truth.diameter_mm is None:
             return None
@@ -213,8 +216,9 @@ class _Writer:
         lobe = self._lobe(truth)
         if lobe is not None:
             return f" {SHORT_LOBES[lobe]}" if self.style.short else f" in the {LOBES[lobe]}"
-        if truth.side is None:
+        side = self._side(truth)
+        if side is None:
             return ""
-        if truth.side == "both":
+        if side == "both":
             return " bilat." if self.style.short else " on both sides"
-        return f" {truth.side[0].upper()}" if self.style.short else f" on the {truth.side}"
+        return f" {side[0].upper()}" if self.style.short else f" on the {side}"

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from medphantom.anatomy import Anatomy
 from medphantom.findings.nodule import Nodule
-
-HEADING = "SYNTHETIC PHANTOM REPORT, not of a real patient."
+from medphantom.reports.statements import HEADING
 
 
 def write_report(anatomy: Anatomy, nodules: Sequence[Nodule], findings: Mapping[str, bool]) -> str:

@@ -1,0 +1,119 @@
+"""Patients of sites with what those sites' patients have: every visit, its pictures, its reports, ready to be written."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+
+from medio.keyed import keyed_generator
+from medphantom.anatomy import draw_anatomy
+from medphantom.dicom.record import Record
+from medphantom.findings.drawing import draw_findings
+from medphantom.findings.truth import Truth
+from medphantom.mr import T1W, T2W
+from medphantom.patient import Patient, make_patient
+from medphantom.people import draw_person
+from medphantom.projection import View
+from medphantom.reports.statements import Report
+from medphantom.reports.visibility import Modality
+from medphantom.reports.writing import write_visit_report
+from medphantom.sites import SITES, Site, draw_site
+from medphantom.study import Labelling
+
+THORAX_MM = (288.0, 336.0, 384.0)
+"""What a CT covers (z, y, x), where no shape is asked for."""
+_UPRIGHT_MM, _BEDSIDE_MM = 1800.0, 1000.0  # from the focus to the detector
+Triple = tuple[float, float, float]
+
+
+def make_records(
+    seed: int,
+    index: int,
+    *,
+    sites: Sequence[Site] = SITES,
+    visits: int = 1,
+    interval_days: int = 180,
+    spacing_mm: Triple | None = None,
+    shape: tuple[int, int, int] | None = None,
+    labels: Labelling = "basic",
+    films: bool = True,
+    mr: bool = False,
+) -> tuple[Record, ...]:
+    """Make all visits of one patient of one of several sites.
+
+    Args:
+        seed: names the population.
+        index: the patient's number in it.
+        sites: one is drawn; its prevalence says what the patient may have, its machines take the pictures.
+        visits: how many.
+        interval_days: mean time between them.
+        spacing_mm: of the CT (z, y, x); None for the site's own.
+        shape: of the CT (D, H, W); None for as many voxels as cover `THORAX_MM`.
+        labels: `basic` or `full`.
+        films: an AP film at the bedside for the site's `ap_share` of patients, else PA and lateral ones; without them, a PA film all the same.
+        mr: also T1w and T2w pictures.
+
+    Returns:
+        The visits in order, each with a report of its CT and of each film.
+    """
+    stream = partial(keyed_generator, (seed, 0, f"phantom-{index}", 0))
+    site = draw_site(stream("site"), tuple(sites))
+    person = draw_person(stream("person"))
+    anatomy = draw_anatomy(stream("anatomy"), sex=person.sex, enlarged_heart=False)
+    findings = draw_findings(stream("findings"), anatomy, site.prevalence)
+    spacing = spacing_mm or site.spacing_mm
+    patient = make_patient(
+        seed,
+        index,
+        spacing_mm=spacing,
+        shape=shape or covering(spacing),
+        findings=findings,
+        site=site,
+        views=views_of(site, stream("views")) if films else (View(),),
+        contrasts=(T1W, T2W) if mr else (),
+        labels=labels,
+    )
+    return (_first(patient),)
+
+
+def covering(spacing_mm: Triple) -> tuple[int, int, int]:
+    """How many voxels (D, H, W) cover `THORAX_MM`."""
+    d, h, w = (max(2, round(extent / spacing)) for extent, spacing in zip(THORAX_MM, spacing_mm, strict=True))
+    return d, h, w
+
+
+def views_of(site: Site, rng: np.random.Generator) -> tuple[View, ...]:
+    """The films of one patient: AP alone, from near by, for those who cannot stand; else PA and lateral."""
+    if rng.random() < site.ap_share:
+        return (View(position="AP", source_mm=_BEDSIDE_MM),)
+    return View(position="PA", source_mm=_UPRIGHT_MM), View(position="LAT", source_mm=_UPRIGHT_MM)
+
+
+def write_reports(
+    truths: Sequence[Truth], read: Sequence[Modality], rng: np.random.Generator, prior: Sequence[Truth] | None, days: int | None
+) -> dict[Modality, Report]:
+    """One report for each picture that is read, in the order given."""
+    return {one: write_visit_report(truths, modality=one, rng=rng, prior=prior, days_since_prior=days) for one in read}
+
+
+def _first(patient: Patient) -> Record:
+    rng = keyed_generator((patient.seed, 0, f"phantom-{patient.index}", 0), "report")
+    read: list[Modality] = ["CT", *(view for view in ("PA", "AP", "LAT") if view in patient.radiographs)]
+    return Record(
+        patient_id=patient.patient_id,
+        seed=patient.seed,
+        index=patient.index,
+        visit=0,
+        day=0,
+        person=patient.person,
+        site=patient.site,
+        ct=patient.ct,
+        labels=patient.labels,
+        classes=patient.classes,
+        truths=patient.truths,
+        films=patient.radiographs,
+        mr=patient.mr,
+        lobes=patient.lobes,
+        film_boxes=patient.film_boxes,
+        reports=write_reports(patient.truths, read, rng, None, None),
+    )
