@@ -126,5 +126,7 @@ def _settle(record: Record, path: Path) -> Path:
         for part, value in (("Date", record.study_date), ("Time", TIME)):
             if prefix + part in ds:
                 setattr(ds, prefix + part, value)
+    for item in ds.get("ContributingEquipmentSequence", ()):
+        item.ContributionDateTime = record.study_date + TIME
     ds.save_as(path, enforce_file_format=True)
     return path
