@@ -73,8 +73,8 @@ def test_there_are_two_lungs_full_of_air_and_bones_are_dense(index):
     assert mean[SPINE] > 180
     assert mean[RIB] > 300
     assert mean[VESSEL] > mean[LUNG] + 350  # a voxel or two wide: their edges and thick slices mix them with lung
-    # the corner of the volume is air around the patient: -1000 HU up to noise of at most 26 HU over 125 voxels, and clipping at -1024
-    assert patient.ct.array[:5, :5, :5].mean() == pytest.approx(-1000, abs=10)
+    # an edge of the volume is air around the patient: -1000 HU; clipping noise of at most 26 HU at -1024 raises it by at most 2.6 HU
+    assert patient.ct.array[:, :8, :8].mean() == pytest.approx(-1000, abs=5)
 
 
 @pytest.mark.parametrize("index", range(COUNT))

@@ -9,7 +9,7 @@ from medphantom.organs.distances import organ_distance
 from medphantom.radiograph import VALUES_PER_NEPER, WATER_PER_MM, expose
 from medphantom.scene import Scene, render
 from medphantom.shapes import Grid
-from medphantom.thorax import paint_nodule, paint_thorax
+from medphantom.thorax import paint_thorax
 
 
 def test_a_slab_of_water_attenuates_by_its_thickness_and_air_not_at_all():
@@ -34,7 +34,7 @@ def test_a_nodule_adds_its_volume_times_its_contrast_to_the_line_integrals():
     scene = Scene(patient.anatomy, grid)
     paint_thorax(scene)
     without = line_integrals(render(scene), 2.5)
-    paint_nodule(scene, nodule)
+    nodule.paint(scene)
     with_it = line_integrals(render(scene), 2.5)
     added = with_it - without
     # lung there is lung_hu + 0.3 * 15 HU; the integral of the added attenuation over the film is contrast * volume

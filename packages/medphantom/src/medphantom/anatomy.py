@@ -1,6 +1,5 @@
 """What a synthetic patient is made of: frozen parameters in mm and HU, drawn from the patient's key."""
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,12 +29,13 @@ class Chest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Body:
-    """The trunk's outline and the fat under its skin."""
+    """The trunk's outline, the fat under its skin, and the breasts' size: 1 on average, 0 for none."""
 
     half_width: float
     half_depth: float
     fat: float
     shoulder_z: float
+    breast_size: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,31 +112,6 @@ class Mediastinum:
     arch_z: float
     trachea_radius: float
     carina_z: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Nodule:
-    """A lung nodule: an ellipsoid.
-
-    Attributes:
-        center_mm: (x, y, z), LPS mm.
-        semi_axes_mm: half its extent along x, y, z, in mm.
-        hu: its attenuation; about -600 to -450 for ground glass, -50 to 60 for solid ones.
-    """
-
-    center_mm: tuple[float, float, float]
-    semi_axes_mm: tuple[float, float, float]
-    hu: float
-
-    @property
-    def diameter_mm(self) -> float:
-        """Longest diameter."""
-        return 2 * max(self.semi_axes_mm)
-
-    @property
-    def volume_ml(self) -> float:
-        """Volume of the ellipsoid, 4/3 pi abc."""
-        return 4 / 3 * math.pi * math.prod(self.semi_axes_mm) / 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,6 +206,7 @@ def draw_anatomy(rng: np.random.Generator, *, sex: str, enlarged_heart: bool | N
             gas_share=rng.uniform(0.15, 0.5),
         ),
         skeleton=replace(thorax.skeleton, clavicle_rise=rng.uniform(-6, 6)),
+        body=replace(body, breast_size=rng.uniform(0.75, 1.25) if sex == "F" else 0.0),
     )
 
 

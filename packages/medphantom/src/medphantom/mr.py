@@ -31,7 +31,7 @@ class MRContrast:
             )
 
     def signal(self, material: Material) -> float:
-        """Magnitude of the tissue's signal as a share of fully relaxed water's, 0 to 1; blood is taken as at rest.
+        """Magnitude of the tissue's signal as a share of fully relaxed water's, 0 to 1.
 
         Source: Bloch equations for 90 or 180-90 pulses with TE much shorter than TR: S = PD |1 - 2 exp(-TI/T1) + exp(-TR/T1)| exp(-TE/T2),
         without the middle term and with a minus where nothing is inverted.

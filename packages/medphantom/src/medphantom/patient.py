@@ -1,7 +1,7 @@
 """A synthetic patient: everything a pure function of a seed and an index."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -11,7 +11,9 @@ from medio.image import Image
 from medio.keyed import keyed_generator
 from medphantom.anatomy import CARDIOMEGALY_RATIO, Anatomy, draw_anatomy
 from medphantom.errors import ScanError
-from medphantom.findings.finding import Finding, Reshaping
+from medphantom.findings.cardiomegaly import Cardiomegaly
+from medphantom.findings.drawing import draw_findings, paint_findings, reshape
+from medphantom.findings.finding import Finding
 from medphantom.findings.nodule import Nodule
 from medphantom.findings.nodule_drawing import draw_nodules
 from medphantom.findings.truth import Truth
@@ -24,7 +26,7 @@ from medphantom.reports.writing import write_visit_report
 from medphantom.shapes import Field, Grid
 from medphantom.sites import Site, draw_site
 from medphantom.study import Box, Labelling, take_study
-from medphantom.thorax import make_scene, paint_nodule
+from medphantom.thorax import make_scene
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +51,7 @@ class Patient:
         lobes: (D, H, W) uint8, values index `medphantom.labels.LOBE_CLASSES`.
         radiographs: all films by view position.
         mr: MR pictures by the contrast's name, (D, H, W) uint16 on the CT's grid.
-        truths: of the findings that were asked for.
+        truths: of all findings, in the order of painting; with a mask each.
         film_boxes: for each film, the box of each truth's shadow by its tracking id.
     """
 
@@ -94,7 +96,7 @@ def make_patient(
     *,
     spacing_mm: tuple[float, float, float] = (3.5, 3.5, 3.5),
     shape: tuple[int, int, int] = (80, 96, 112),
-    findings: Sequence[Finding] | None = None,
+    findings: Sequence[Finding] | Mapping[str, float] | None = None,
     site: Site | None = None,
     views: Sequence[View] = (PARALLEL,),
     contrasts: Sequence[MRContrast] = (),
@@ -110,7 +112,8 @@ def make_patient(
         index: the patient's number in it, from 0.
         spacing_mm: of the CT, (z, y, x).
         shape: of the CT, (D, H, W); the default covers 280 x 336 x 392 mm, a whole thorax.
-        findings: what is wrong with the patient; () for a healthy one, None for nodules and an enlarged heart as often as usual.
+        findings: what is wrong with the patient: findings, () for a healthy one; or how often each kind is drawn, as for `draw_findings`;
+            None for nodules and an enlarged heart as often as usual.
         site: where the scan is made; None draws one of `SITES`.
         views: films to take, at least one, each position once; the first is `Patient.radiograph`.
         contrasts: MR pictures to take on the CT's grid.
@@ -128,19 +131,18 @@ def make_patient(
     stream = partial(keyed_generator, (seed, 0, f"phantom-{index}", 0))
     person, site = draw_person(stream("person")), site or draw_site(stream("site"))
     anatomy = draw_anatomy(stream("anatomy"), sex=person.sex, enlarged_heart=None if findings is None else False)
-    for finding in findings or ():
-        if isinstance(finding, Reshaping):
-            anatomy = finding.reshape(anatomy)
-
-    nodules = _nodules(stream("nodules"), anatomy, grid) if findings is None else ()
+    if findings is None:
+        chosen = _usual_findings(stream("nodules"), anatomy, grid)
+    else:
+        chosen = draw_findings(stream("findings"), anatomy, findings) if isinstance(findings, Mapping) else tuple(findings)
+        anatomy = reshape(anatomy, chosen)
     scene = make_scene(seed, index, anatomy, grid)
-    for nodule in nodules:
-        paint_nodule(scene, nodule)
-    truths = tuple(finding.paint(scene) for finding in findings or ())
+    truths = paint_findings(scene, chosen)
+    nodules = tuple(f for f in chosen if isinstance(f, Nodule) and _sees(grid, f, anatomy.table_mm))
 
     patient_id = f"PHANTOM-{seed}-{index:05d}"
     present = {
-        "nodule": bool(nodules) or any(truth.kind == "nodule" and truth.seen for truth in truths),
+        "nodule": any(truth.kind == "nodule" and truth.seen for truth in truths),
         "cardiomegaly": anatomy.cardiothoracic_ratio > CARDIOMEGALY_RATIO,
     }
     meta = {
@@ -199,8 +201,8 @@ def _sees(grid: Grid, nodule: Nodule, table_mm: tuple[float, float, float]) -> b
     return bool((np.abs(np.subtract(nodule.center_mm, table_mm)) + nodule.semi_axes_mm <= half_view).all())
 
 
-def _nodules(rng: np.random.Generator, anatomy: Anatomy, grid: Grid) -> tuple[Nodule, ...]:
-    """Nodules of the patient that the grid sees whole."""
+def _usual_findings(rng: np.random.Generator, anatomy: Anatomy, grid: Grid) -> tuple[Finding, ...]:
+    """The patient's nodules that the grid sees whole, and the heart where it is enlarged."""
 
     def lung_distance(points: npt.NDArray[np.float64]) -> Field:
         return organ_distance(anatomy, "lung", *points.T.astype(np.float32))
@@ -209,4 +211,7 @@ def _nodules(rng: np.random.Generator, anatomy: Anatomy, grid: Grid) -> tuple[No
     low = (-chest.half_width, chest.center_y - chest.half_depth, anatomy.diaphragm.left_z - anatomy.diaphragm.drop)
     high = (chest.half_width, chest.center_y + chest.half_depth, chest.apex_z)
     nodules = draw_nodules(rng, lung_distance, low, high, anatomy.table_mm)
-    return tuple(nodule for nodule in nodules if _sees(grid, nodule, anatomy.table_mm))
+    seen = [nodule for nodule in nodules if _sees(grid, nodule, anatomy.table_mm)]
+    named = (replace(nodule, tracking_id=f"nodule-{number}") for number, nodule in enumerate(seen, start=1))
+    ratio = anatomy.cardiothoracic_ratio
+    return (*((Cardiomegaly(ratio=ratio),) if ratio > CARDIOMEGALY_RATIO else ()), *named)

@@ -14,6 +14,7 @@ WATER_PER_MM = 0.0193
 
 # Of each view: the volume's axis along the beam (in z, y, x), on which side of the patient the detector stands, and the axis of the film's columns.
 _AXES = {"PA": (1, -1, 2), "AP": (1, 1, 2), "LAT": (2, 1, 1)}
+_DETECTOR_MM = {"PA": 170.0, "AP": 170.0, "LAT": 215.0}
 _SHARPNESS = 0.5  # voxels that project within this share of a pixel of each other are added up before they are magnified
 
 
@@ -26,32 +27,37 @@ class View:
     Attributes:
         position: `PA`, `AP` or `LAT`, as DICOM's View Position (LAT stands for LL, left lateral).
         source_mm: from the focus to the detector, or None for parallel rays.
-        detector_mm: from the middle of the grid to the detector.
+        detector_mm: from the middle of the grid to the detector, or None for as much as keeps it outside of the patient.
         pixel_mm: distance between the film's pixels (rows, columns), or None for the voxels'.
     """
 
     position: Literal["PA", "AP", "LAT"] = "PA"
     source_mm: float | None = None
-    detector_mm: float = 170.0
+    detector_mm: float | None = None
     pixel_mm: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if self.position not in _AXES:
             raise ValueError(f"View: position must be one of {', '.join(_AXES)}, got {self.position!r}")
-        if not 0 < self.detector_mm < math.inf:
+        if not 0 < self.middle_mm < math.inf:
             raise ValueError(f"View {self.position}: detector_mm must be a positive distance, got {self.detector_mm}")
-        if self.source_mm is not None and not 2 * self.detector_mm < self.source_mm < math.inf:
+        if self.source_mm is not None and not 2 * self.middle_mm < self.source_mm < math.inf:
             raise ValueError(
-                f"View {self.position}: source_mm {self.source_mm} puts the focus too near; it must be more than twice detector_mm {self.detector_mm}"
+                f"View {self.position}: source_mm {self.source_mm} puts the focus too near; it must be more than twice detector_mm {self.middle_mm}"
             )
         if self.pixel_mm is not None and not all(0 < p < math.inf for p in self.pixel_mm):
             raise ValueError(f"View {self.position}: pixel_mm must be two positive lengths, got {self.pixel_mm}")
+
+    @property
+    def middle_mm(self) -> float:
+        """From the middle of the grid to the detector."""
+        return _DETECTOR_MM[self.position] if self.detector_mm is None else self.detector_mm
 
     def magnification(self, toward_detector_mm: float = 0.0) -> float:
         """How much larger than life something looks that lies so many mm from the middle of the grid, towards the detector."""
         if self.source_mm is None:
             return 1.0
-        return self.source_mm / (self.source_mm - self.detector_mm + toward_detector_mm)
+        return self.source_mm / (self.source_mm - self.middle_mm + toward_detector_mm)
 
     def pixels(self, grid: Grid) -> tuple[float, float]:
         """Distance in mm between the film's pixels, (rows, columns), at the detector."""
@@ -78,7 +84,7 @@ class View:
         along, side, across = _AXES[self.position]
         xyz = np.asarray(points_mm, np.float64)
         toward = xyz[:, 2 - along] * side
-        scale = 1.0 if self.source_mm is None else self.source_mm / (self.source_mm - self.detector_mm + toward)
+        scale = 1.0 if self.source_mm is None else self.source_mm / (self.source_mm - self.middle_mm + toward)
         (rows, columns), (high, wide) = self.shape(grid), self.pixels(grid)
         row = (rows - 1) / 2 - xyz[:, 2] * scale / high
         column = (columns - 1) / 2 + xyz[:, 2 - across] * scale / wide
@@ -163,7 +169,7 @@ STANDING = View(position="PA", source_mm=1800)
 """The usual film of a patient who can stand."""
 BEDSIDE = View(position="AP", source_mm=1100)
 """The film of a patient in bed: the heart, far from the detector and near the focus, looks larger."""
-LATERAL = View(position="LAT", source_mm=1800, detector_mm=220)
+LATERAL = View(position="LAT", source_mm=1800)
 """The second film of a patient who can stand."""
 PARALLEL = View()
 """Parallel rays: the film's columns and rows are the volume's."""

@@ -5,15 +5,18 @@ from functools import partial
 import numpy as np
 
 from medio.keyed import keyed_generator
-from medphantom.anatomy import Anatomy, Nodule
+from medphantom.anatomy import Anatomy
 from medphantom.labels import CLASSES as ALL_CLASSES
 from medphantom.materials import (
     AIR,
     AIRWAY_WALL,
     BLOOD,
+    CORD,
     CORTICAL_BONE,
     DISC,
     FAT,
+    FLUID,
+    GLAND,
     KIDNEY,
     LIVER,
     LUMEN,
@@ -22,7 +25,6 @@ from medphantom.materials import (
     MUSCLE,
     MYOCARDIUM,
     SKIN,
-    SOFT_TISSUE,
     SPLEEN,
     SPONGY_BONE,
     STOMACH,
@@ -30,7 +32,7 @@ from medphantom.materials import (
 )
 from medphantom.organs.skeleton import disc_level
 from medphantom.scene import ALL, Scene, Warp
-from medphantom.shapes import Field, Grid, Region, ellipsoid_distance
+from medphantom.shapes import Field, Grid, Region
 from medphantom.texture import Lattice
 from medphantom.vessels import grow_trees
 
@@ -72,20 +74,14 @@ def paint_thorax(scene: Scene) -> None:
     _paint_trees(scene)
 
 
-def paint_nodule(scene: Scene, nodule: Nodule) -> None:
-    """Paint one nodule."""
-    center = np.subtract(nodule.center_mm, scene.anatomy.table_mm)
-    margin = np.array(nodule.semi_axes_mm) + scene.softness_mm
-    region = scene.region(center - margin, center + margin)
-    distance = ellipsoid_distance(*scene.coordinates(region), center, nodule.semi_axes_mm)
-    scene.paint(scene.cover(distance), SOFT_TISSUE, region, "nodule", hu=nodule.hu)
-
-
 def _paint_trunk(scene: Scene) -> None:
     body, fat = scene.distance("body"), np.float32(scene.anatomy.body.fat)
     scene.paint(scene.cover(body), SKIN, label="skin")
     scene.paint(scene.cover(body + np.float32(_SKIN_MM)), FAT)
-    scene.paint(scene.cover(body + fat), MUSCLE)
+    if scene.anatomy.body.breast_size:
+        region = scene.region((-_INF, -_INF, -_INF), (_INF, 0, _INF))
+        scene.paint(scene.cover(scene.distance("breast", region) + np.float32(_SKIN_MM + 6)), GLAND, region)
+    scene.paint(scene.cover(scene.distance("trunk") + fat), MUSCLE)
     scene.paint(scene.share("chest"), MEDIASTINAL_FAT)
 
 
@@ -140,6 +136,8 @@ def _paint_bones(scene: Scene) -> None:
     shell = np.clip(1 + np.maximum(vertebra, -6) / 6, 0, 1)
     bone = np.float32(bone_hu) * (np.float32(0.42) + np.float32(0.58) * np.where(spine < vertebra, np.float32(0.8), shell))
     disc = (level > 0.78) & (vertebra <= spine)
+    scene.paint(scene.share("canal", region), FLUID, region)
+    scene.paint(scene.share("cord", region), CORD, region)
     scene.paint(scene.cover(spine), SPONGY_BONE, region, "spine", hu=np.where(disc, np.float32(DISC.hu), bone))
 
 

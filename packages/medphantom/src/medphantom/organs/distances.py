@@ -11,12 +11,21 @@ from medphantom.shapes import Field
 ORGANS: Mapping[str, Callable[[Place], Field]] = {
     organ.__name__: organ
     for organ in (
-        *(trunk.body, trunk.chest, trunk.diaphragm, trunk.abdomen),
+        *(trunk.body, trunk.trunk, trunk.breast, trunk.chest, trunk.diaphragm, trunk.abdomen),
         *(lungs.lung, lungs.pleura, lungs.lung_right, lungs.lung_left, lungs.fissure_right, lungs.fissure_left, lungs.fissure_horizontal),
         *(lungs.lung_right_upper, lungs.lung_right_middle, lungs.lung_right_lower, lungs.lung_left_upper, lungs.lung_left_lower),
         *(heart.heart, heart.ventricle_left, heart.ventricle_right, heart.atria, heart.aorta, heart.pulmonary_trunk, heart.vena_cava),
         *(airways.trachea, belly.liver, belly.spleen, belly.stomach, belly.stomach_gas, belly.kidney),
-        *(skeleton.rib, skeleton.sternum, skeleton.vertebra, skeleton.spine, skeleton.clavicle, skeleton.scapula),
+        *(
+            skeleton.rib,
+            skeleton.sternum,
+            skeleton.vertebra,
+            skeleton.spine,
+            skeleton.canal,
+            skeleton.cord,
+            skeleton.clavicle,
+            skeleton.scapula,
+        ),
     )
 }
 """How to find the distance in mm to each organ's surface, negative inside; what each means is said where it is defined."""

@@ -11,11 +11,12 @@ LOBES = ("right_upper", "right_middle", "right_lower", "left_upper", "left_lower
 
 def lung(at: Place) -> Field:
     """Both lungs: the cavity less diaphragm, mediastinum, heart and aorta. The sign is exact, the size right only near the walls."""
-    # In front of the heart the lungs nearly meet; behind, the mediastinum is as wide as the spine.
-    mediastinum = 7 + np.float32(at.anatomy.mediastinum.half_width - 7) / (1 + np.exp((at.y + 35) * np.float32(-0.1)))
-    return intersection(
-        at.distance("pleura"), np.asarray(mediastinum - np.abs(at.x), np.float32), 3 - at.distance("heart"), 2 - at.distance("aorta")
-    )
+    middle = at.anatomy.mediastinum
+    # In front of the heart the lungs nearly meet; behind, the mediastinum is as wide as the spine, and above the aorta's arch less wide.
+    narrowing = 1 - np.float32(0.35) / (1 + np.exp((np.float32(middle.arch_z + 14) - at.z) * np.float32(0.1)))
+    width = np.float32(middle.half_width - 7) / (1 + np.exp((at.y + 35) * np.float32(-0.1)))
+    between = np.asarray(7 + width * narrowing - np.abs(at.x), np.float32)
+    return intersection(at.distance("pleura"), between, 3 - at.distance("heart"), 2 - at.distance("aorta"))
 
 
 def pleura(at: Place) -> Field:

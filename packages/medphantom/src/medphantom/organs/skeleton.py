@@ -13,6 +13,7 @@ RIBS = 11
 """Ribs a side that the cage has room for."""
 _TRUE_RIBS = 7
 _RIB_HALF_HEIGHT, _RIB_HALF_DEPTH = 6.2, 4.2
+_CANAL_MM = 9.0  # from the back of a vertebral body to the middle of the canal
 _SHELL_MM = _RIB_HALF_DEPTH + 3  # from the cavity's wall to the middle of a rib
 
 
@@ -71,8 +72,8 @@ def vertebra(at: Place) -> Field:
 def spine(at: Place) -> Field:
     """Bodies, discs and arches."""
     skeleton = at.anatomy.skeleton
-    back, level = _behind(at), disc_level(at.anatomy, at.z)
-    canal = back - np.float32(0.82 * skeleton.vertebra_radius + 9)
+    level = disc_level(at.anatomy, at.z)
+    canal = _behind(at) - np.float32(0.82 * skeleton.vertebra_radius + _CANAL_MM)
     ring = np.abs(np.sqrt(at.x * at.x + canal * canal) - 10) - 3
     half_pitch = np.float32(skeleton.vertebra_pitch / 2)
     spinous = np.maximum(np.maximum(np.abs(at.x) - np.float32(3.5), np.abs(canal - 17) - 8), (level - np.float32(0.7)) * half_pitch)
@@ -80,6 +81,16 @@ def spine(at: Place) -> Field:
     wings = np.maximum(np.maximum(wings, np.abs(canal) - np.float32(4.5)), (level - np.float32(0.55)) * half_pitch)
     arch = np.minimum(np.minimum(ring, spinous), wings)
     return np.asarray(np.minimum(at.distance("vertebra"), arch), np.float32)
+
+
+def canal(at: Place) -> Field:
+    """The spinal canal within the arches."""
+    return _around_canal(at, 7.0)
+
+
+def cord(at: Place) -> Field:
+    """The spinal cord, in the middle of the canal."""
+    return _around_canal(at, 4.5)
 
 
 def disc_level(anatomy: Anatomy, z: Field) -> Field:
@@ -119,6 +130,11 @@ def scapula(at: Place) -> Field:
     sheet = np.abs(at.distance("chest") - middle) - (np.float32(2.2) + 2 * np.clip(across, 0, 1))
     plate = np.maximum(np.maximum(outline, sheet), np.float32(chest.center_y) - at.y)
     return np.asarray(np.maximum(plate, at.distance("body") + np.float32(4)), np.float32)
+
+
+def _around_canal(at: Place, radius: float) -> Field:
+    off = _behind(at) - np.float32(0.82 * at.anatomy.skeleton.vertebra_radius + _CANAL_MM)
+    return np.asarray(np.sqrt(at.x * at.x + off * off) - np.float32(radius), np.float32)
 
 
 def _behind(at: Place) -> Field:

@@ -3,13 +3,28 @@
 import numpy as np
 
 from medphantom.organs.place import Place
-from medphantom.shapes import Field, intersection
+from medphantom.shapes import Field, ellipsoid_distance, intersection, union
 
 _ROUNDNESS = 2.4  # exponent of the superellipses across
 
 
 def body(at: Place) -> Field:
-    """The skin's surface."""
+    """The skin's surface: trunk and breasts."""
+    return union(at.distance("trunk"), at.distance("breast")) if at.anatomy.body.breast_size else at.distance("trunk")
+
+
+def breast(at: Place) -> Field:
+    """Both breasts; far away from everything where `breast_size` is 0."""
+    outline = at.anatomy.body
+    if not outline.breast_size:
+        return np.full(np.broadcast_shapes(at.x.shape, at.y.shape, at.z.shape), 1000, np.float32)
+    size = outline.breast_size
+    center = (0.46 * at.anatomy.chest.half_width, -0.84 * outline.half_depth, -8.0)
+    return ellipsoid_distance(np.abs(at.x), at.y, at.z, center, (52 * size, 34 * size, 54 * size))
+
+
+def trunk(at: Place) -> Field:
+    """The trunk's outline without breasts."""
     outline = at.anatomy.body
     closing = 1 - 0.35 / (1 + np.exp(-(at.z - outline.shoulder_z - 12) / 8))
     return _radial(at.x, at.y, outline.half_width, outline.half_depth, closing.astype(np.float32))
@@ -29,8 +44,8 @@ def diaphragm(at: Place) -> Field:
 
 
 def abdomen(at: Place) -> Field:
-    """The cavity below the diaphragm."""
-    return intersection(at.distance("chest"), at.distance("diaphragm"))
+    """The cavity below the diaphragm and the heart, which rests on it."""
+    return intersection(at.distance("chest"), at.distance("diaphragm"), 2 - at.distance("heart"))
 
 
 def _dome(at: Place) -> Field:
