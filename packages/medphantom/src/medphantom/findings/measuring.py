@@ -23,6 +23,7 @@ def measure(
     side: str | None = None,
     lobe: str | None = None,
     diameters: bool = False,
+    outline: Field | None = None,
     parameters: Mapping[str, float | str | bool] | None = None,
     parents: tuple[str, ...] = (),
 ) -> Truth:
@@ -37,6 +38,7 @@ def measure(
         side: one of `SIDES` or None.
         lobe: of the lungs or None.
         diameters: whether a long and a short axis describe it.
+        outline: distance whose 0 the axes are measured on where that is not the surface: a spiculated lesion's body.
         parameters: what it was drawn from.
         parents: tracking ids of what it came out of.
 
@@ -54,7 +56,11 @@ def measure(
     where = np.argwhere(mask).mean(axis=0) if mask.any() else (np.array(mask.shape) - 1) / 2
     first = np.array([axis[0] for axis in (grid.z, grid.y, grid.x)], np.float64)
     center = (first + (start + where) * spacing)[::-1] + scene.anatomy.table_mm
-    axes = planar_axes(distance, grid.spacing_mm[1:]) if diameters and mask.any() else None
+    axes = (
+        planar_axes(np.broadcast_to(distance if outline is None else outline, inside.shape), grid.spacing_mm[1:])
+        if diameters and mask.any()
+        else None
+    )
     return Truth(
         kind=kind,
         tracking_id=tracking_id,

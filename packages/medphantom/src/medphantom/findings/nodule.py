@@ -27,7 +27,7 @@ _NODULE = replace(SOFT_TISSUE, name="nodule")
 _CORE_HU = 35.0
 _CORE_SIZE = 0.6  # of a part-solid nodule's solid part, as a share of its diameter
 _CALCIUM_SIZE = {"central": 0.45, "diffuse": 0.86}
-_BUMPS = {"lobulated": (9, 7.0, 0.38), "spiculated": (16, 60.0, 0.75)}
+_BUMPS = {"lobulated": (9, 7.0, 0.38), "spiculated": (16, 60.0, 0.5)}
 """Number of bumps, their concentration on the sphere (von Mises-Fisher) and their height as a share of the radius."""
 
 
@@ -122,6 +122,7 @@ class Nodule:
             side="left" if center[0] > 0 else "right",
             lobe=self.lobe,
             diameters=True,
+            outline=self._body(at) if self.margin == "spiculated" else None,
             parameters={
                 "hu": self.hu,
                 "margin": self.margin,
@@ -161,6 +162,11 @@ class Nodule:
             )
         return parts[0], parts[1]
 
+    def _body(self, at: Spot) -> Field:
+        """Distance to the nodule without its spicules."""
+        size = _spikes(self.margin, self.form)[1][0]
+        return ellipsoid_distance(at.x, at.y, at.z, self.center(at), size * np.array(self.semi_axes_mm))
+
     def _kernels(self, at: Spot) -> Field:
         """Distance to the five grains of a popcorn calcification."""
         rng = form_generator(self.form + 1)
@@ -192,10 +198,10 @@ def _spikes(margin: str, form: int) -> tuple[npt.NDArray[np.float32], tuple[floa
     tips /= np.sqrt((tips**2).sum(axis=1, keepdims=True))
     around = spread_directions(4000)
     cosine = (around[:, None] * tips).sum(axis=2)
-    bumps = np.exp(concentration * (cosine - 1)).sum(axis=1)
+    bumps = np.exp(concentration * (cosine - 1)).max(axis=1)  # notched where two meet
     radius = 1 + height * bumps
     base = float((radius**3).mean() ** (-1 / 3))
-    return tips.astype(np.float32), (base, base * height, concentration), float(base * radius.max() * 1.02)
+    return tips.astype(np.float32), (base, base * height, concentration), float(base * (1 + height))
 
 
 def _bumpy_distance(
@@ -210,12 +216,15 @@ def _bumpy_distance(
     d = [(p - np.float32(c)) / np.float32(a) for p, c, a in zip((at.x, at.y, at.z), center, semi_axes, strict=True)]
     radius = np.maximum(np.sqrt(d[0] * d[0] + d[1] * d[1] + d[2] * d[2]), np.float32(1e-3))
     u = [c / radius for c in d]
-    surface: Field = np.full(radius.shape, base, np.float32)
-    pull: list[Field | float] = [0.0, 0.0, 0.0]
-    for tip in tips:
-        cosine = u[0] * tip[0] + u[1] * tip[1] + u[2] * tip[2]
-        bump = height * np.exp(concentration * (cosine - 1))
-        surface += bump
-        pull = [total + concentration * bump * (t - cosine * c) for total, t, c in zip(pull, tip, u, strict=True)]
+    # The nearest tip alone lifts the surface; the slope across the ray comes from it too.
+    cosine, nearest = np.full(radius.shape, -2, np.float32), np.zeros(radius.shape, np.intp)
+    for number, tip in enumerate(tips):
+        towards = u[0] * tip[0] + u[1] * tip[1] + u[2] * tip[2]
+        nearer = towards > cosine
+        np.copyto(cosine, towards, where=nearer)
+        np.copyto(nearest, number, where=nearer)
+    bump = height * np.exp(concentration * (cosine - 1))
+    surface = base + bump
+    pull = [concentration * bump * (tips[nearest, i] - cosine * u[i]) for i in range(3)]
     slope = sum(((c - p / radius) / np.float32(a)) ** 2 for c, p, a in zip(u, pull, semi_axes, strict=True))
     return np.asarray((radius - surface) / np.sqrt(slope), np.float32)
