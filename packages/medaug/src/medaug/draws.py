@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from medaug.errors import AugmentationError
-from medaug.fields import normal_field, uniform_field
+from medaug.fields import normal_field, smooth_field, uniform_field
 from medaug.kernels.philox import uniforms
 from medaug.keyed import SampleKey, key_digest
 
@@ -49,7 +49,7 @@ class Draws:
 
     def uniform(self, name: str, low: float = 0.0, high: float = 1.0, size: tuple[int, ...] = ()) -> Numbers:
         """Draw numbers in [low, high), (B, *size) float64."""
-        unit = uniforms(self._keys(name), math.prod(size)).reshape((len(self), *size))
+        unit = uniforms(self.keys(name), math.prod(size)).reshape((len(self), *size))
         return np.asarray(low + (high - low) * unit)
 
     def log_uniform(self, name: str, low: float, high: float, size: tuple[int, ...] = ()) -> Numbers:
@@ -72,11 +72,26 @@ class Draws:
 
     def normal_field(self, name: str, shape: tuple[int, ...], device: torch.device | str = "cpu") -> Tensor:
         """Draw standard normal noise, (B, *shape) float32 on a device; CPU and CUDA agree to 1e-5."""
-        return normal_field(self._keys(name), shape, torch.device(device))
+        return normal_field(self.keys(name), shape, torch.device(device))
 
     def uniform_field(self, name: str, shape: tuple[int, ...], device: torch.device | str = "cpu") -> Tensor:
         """Draw noise uniform in [0, 1), (B, *shape) float32 of 24 bits on a device; CPU and CUDA agree bit for bit."""
-        return uniform_field(self._keys(name), shape, torch.device(device))
+        return uniform_field(self.keys(name), shape, torch.device(device))
+
+    def keys(self, name: str) -> npt.NDArray[np.uint64]:
+        """Give the keys of the generator for a name, (B,): for noise that is made where it is put, see `medaug.fields`."""
+        return _mixed(self._digests ^ np.uint64(_digest(self._stream + name)))
+
+    def smooth_field(self, name: str, shape: tuple[int, ...], sigma: Numbers, device: torch.device | str = "cpu") -> Tensor:
+        """Draw standard normal noise that varies slowly, (B, *shape) float32: as white noise smoothed by a Gaussian.
+
+        Args:
+            name: of the field.
+            shape: the spatial shape, two or three axes.
+            sigma: (B, dims) standard deviation of the Gaussian in voxels, along each axis.
+            device: where to make it.
+        """
+        return smooth_field(self.keys(name), shape, sigma, torch.device(device))
 
     def error(self, reason: str) -> AugmentationError:
         """Make the error that names these samples, at most three."""
@@ -87,10 +102,6 @@ class Draws:
         result = object.__new__(Draws)
         result.names, result._digests, result._stream = names, digests, stream
         return result
-
-    def _keys(self, name: str) -> npt.NDArray[np.uint64]:
-        """Join digests and name to the keys of the generator: (B,)."""
-        return _mixed(self._digests ^ np.uint64(_digest(self._stream + name)))
 
 
 @lru_cache(maxsize=4096)

@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from medaug.draws import Draws, Numbers
+from medaug.intensity.rows import column, drawn_log, rows, single
+from medaug.kernels import pointwise
 from medaug.options import check_probability, span
 
 
@@ -15,13 +18,21 @@ class Gamma:
 
     Attributes:
         range: (low, high) of gamma, drawn log-uniformly; below 1 brightens, above 1 darkens.
+        invert: act on the negative, so that bright parts are spread where dark ones would be.
+        retain_stats: give each image its former mean and standard deviation back, so that only the shape of its histogram changes.
+        per_channel: draw a gamma for each channel, and take its own extremes and statistics.
         p: probability that a sample is changed.
 
     Raises:
         AugmentationError: for a reversed or non-positive range, a p outside [0, 1].
+
+    Source: the gamma augmentation of nnU-Net, Isensee et al., Nat Methods 18, 2021, which has `retain_stats=True, per_channel=True`.
     """
 
     range: tuple[float, float] = (0.7, 1.5)
+    invert: bool = False
+    retain_stats: bool = False
+    per_channel: bool = False
     p: float = 1.0
 
     def __post_init__(self) -> None:
@@ -30,11 +41,31 @@ class Gamma:
 
     def change(self, image: Tensor, draws: Draws, spacing: Numbers | None) -> Tensor:
         """See `IntensityTransform.change`."""
-        gamma = torch.from_numpy(draws.log_uniform("gamma", *self.range)).to(image.device)
-        ones = (-1,) + (1,) * (image.ndim - 1)
-        # float64: vector and scalar code paths of a float32 power differ in the last bit, so a voxel's value would depend on its place in the batch.
-        x = image.double()
-        least = x.flatten(1).amin(1).view(ones)
-        extent = x.flatten(1).amax(1).view(ones) - least
-        unit = (x - least) / extent.clamp_min(torch.finfo(torch.float64).tiny)
-        return (unit.pow(gamma.view(ones)) * extent + least).to(image.dtype)
+        low, high = self.range
+        if low == high == 1:
+            return image
+        x = single(image)
+        raise_to(rows(x, self.per_channel), drawn_log(draws, "gamma", low, high, x, self.per_channel), self.invert, self.retain_stats)
+        return x.to(image.dtype)
+
+
+def raise_to(x: Tensor, exponent: Numbers, invert: bool = False, retain_stats: bool = False) -> None:
+    """Raise rows (R, n) float32, scaled to [0, 1] by their extremes, to a power each, in place; a constant row stays."""
+    if x.device.type == "cpu":
+        pointwise.gamma(x.numpy(), exponent.astype(np.float32), invert, retain_stats)
+    else:
+        _raise_by_torch(x, exponent, invert, retain_stats)
+
+
+def _raise_by_torch(x: Tensor, exponent: Numbers, invert: bool, retain_stats: bool) -> None:
+    mean, std = x.mean(1, keepdim=True), x.std(1, keepdim=True)
+    least = x.amin(1, keepdim=True)
+    extent = x.amax(1, keepdim=True) - least
+    unit = ((x - least) / extent.clamp_min(torch.finfo(torch.float32).tiny)).clamp_max(1)
+    g = column(exponent, x)
+    raised = (1 - (1 - unit) ** g if invert else unit**g) * extent + least
+    if retain_stats:
+        # a constant row keeps scale 1
+        scale = torch.where(extent > 0, std / torch.maximum(raised.std(1, keepdim=True), 1e-7 * extent), 1)
+        raised = (raised - raised.mean(1, keepdim=True)) * scale + mean
+    x.copy_(torch.where(extent > 0, raised, x))

@@ -1,11 +1,13 @@
-"""Noise that scanners add."""
+"""Noise that does not know the signal."""
 
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from medaug.draws import Draws, Numbers
+from medaug.fields import add_normal
+from medaug.intensity.rows import single
 from medaug.options import Span, check_probability, span
 
 
@@ -15,6 +17,7 @@ class Noise:
 
     Attributes:
         std: standard deviation in the unit that the image has when it comes here (normalised images: normalised units); a number, or (low, high) to draw it.
+        per_channel: draw a standard deviation for each channel; the noise itself always differs between channels.
         p: probability that a sample is changed.
 
     Raises:
@@ -22,6 +25,7 @@ class Noise:
     """
 
     std: Span = 0.1
+    per_channel: bool = False
     p: float = 1.0
 
     def __post_init__(self) -> None:
@@ -30,8 +34,14 @@ class Noise:
 
     def change(self, image: Tensor, draws: Draws, spacing: Numbers | None) -> Tensor:
         """See `IntensityTransform.change`."""
-        std = draws.uniform("std", *span("Noise", "std", self.std))
-        field = draws.normal_field("field", tuple(image.shape[1:]), image.device)
-        # two roundings, never a fused multiply-add: the same bits whatever the tensor's length
-        field *= torch.from_numpy(std).to(image.device, torch.float32).view((-1,) + (1,) * (image.ndim - 1))
-        return (image + field.to(image.dtype)).to(image.dtype)
+        x = single(image)
+        std = channel_scales(draws, "std", span("Noise", "std", self.std), x, self.per_channel)
+        add_normal(x, draws.keys("field"), std)
+        return x.to(image.dtype)
+
+
+def channel_scales(draws: Draws, name: str, bounds: tuple[float, float], image: Tensor, per_channel: bool) -> Numbers:
+    """Draw a number a channel, or one a sample for all its channels: (B, C)."""
+    channels = image.shape[1]
+    values = draws.uniform(name, *bounds, (channels if per_channel else 1,))
+    return np.ascontiguousarray(np.broadcast_to(values, (len(image), channels)))

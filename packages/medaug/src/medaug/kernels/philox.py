@@ -27,7 +27,7 @@ def block(key: np.uint64, counter: np.uint64) -> tuple[np.uint32, np.uint32, np.
             np.uint32(left & _LOW),
         )
         k0, k1 = np.uint32(k0 + _W0), np.uint32(k1 + _W1)
-    return c0, c1, c2, c3
+    return np.uint32(c0), np.uint32(c1), np.uint32(c2), np.uint32(c3)
 
 
 @njit(cache=True, nogil=True)
