@@ -199,6 +199,8 @@ def _visit_row(record: Record, files: VisitFiles, home: Path) -> dict[str, Any]:
         "study_date": record.study_date,
         "files": places,
         "findings": [_finding_row(record, place) for place in range(len(record.truths))],
+        "landmarks_mm": {name: list(point) for name, point in record.landmarks_mm.items()},
+        "response": None if record.response is None else asdict(record.response),
         "reports": reports,
     }
 

@@ -7,14 +7,13 @@ import numpy as np
 
 from medio.keyed import keyed_generator
 from medphantom.anatomy import draw_anatomy
+from medphantom.course import Visit, make_course
 from medphantom.dicom.record import Record
 from medphantom.findings.drawing import draw_findings
-from medphantom.findings.truth import Truth
 from medphantom.mr import T1W, T2W
-from medphantom.patient import Patient, make_patient
+from medphantom.patient import Patient
 from medphantom.people import draw_person
 from medphantom.projection import View
-from medphantom.reports.statements import Report
 from medphantom.reports.visibility import Modality
 from medphantom.reports.writing import write_visit_report
 from medphantom.sites import SITES, Site, draw_site
@@ -23,6 +22,7 @@ from medphantom.study import Labelling
 THORAX_MM = (288.0, 336.0, 384.0)
 """What a CT covers (z, y, x), where no shape is asked for."""
 _UPRIGHT_MM, _BEDSIDE_MM = 1800.0, 1000.0  # from the focus to the detector
+_VIEWS: tuple[Modality, ...] = ("PA", "AP", "LAT")
 Triple = tuple[float, float, float]
 
 
@@ -62,9 +62,11 @@ def make_records(
     anatomy = draw_anatomy(stream("anatomy"), sex=person.sex, enlarged_heart=False)
     findings = draw_findings(stream("findings"), anatomy, site.prevalence)
     spacing = spacing_mm or site.spacing_mm
-    patient = make_patient(
+    course = make_course(
         seed,
         index,
+        visits=visits,
+        interval_days=interval_days,
         spacing_mm=spacing,
         shape=shape or covering(spacing),
         findings=findings,
@@ -73,7 +75,7 @@ def make_records(
         contrasts=(T1W, T2W) if mr else (),
         labels=labels,
     )
-    return (_first(patient),)
+    return tuple(_record(course.patient, visit, before) for visit, before in zip(course.visits, (None, *course.visits), strict=False))
 
 
 def covering(spacing_mm: Triple) -> tuple[int, int, int]:
@@ -89,31 +91,29 @@ def views_of(site: Site, rng: np.random.Generator) -> tuple[View, ...]:
     return View(position="PA", source_mm=_UPRIGHT_MM), View(position="LAT", source_mm=_UPRIGHT_MM)
 
 
-def write_reports(
-    truths: Sequence[Truth], read: Sequence[Modality], rng: np.random.Generator, prior: Sequence[Truth] | None, days: int | None
-) -> dict[Modality, Report]:
-    """One report for each picture that is read, in the order given."""
-    return {one: write_visit_report(truths, modality=one, rng=rng, prior=prior, days_since_prior=days) for one in read}
-
-
-def _first(patient: Patient) -> Record:
-    rng = keyed_generator((patient.seed, 0, f"phantom-{patient.index}", 0), "report")
-    read: list[Modality] = ["CT", *(view for view in ("PA", "AP", "LAT") if view in patient.radiographs)]
+def _record(patient: Patient, visit: Visit, before: Visit | None) -> Record:
+    rng = keyed_generator((patient.seed, 0, f"phantom-{patient.index}", visit.number), "report")
+    read: list[Modality] = ["CT", *(view for view in _VIEWS if view in visit.radiographs)]
+    prior, days = (None, None) if before is None else (before.truths, visit.day - before.day)
     return Record(
         patient_id=patient.patient_id,
         seed=patient.seed,
         index=patient.index,
-        visit=0,
-        day=0,
+        visit=visit.number,
+        day=visit.day,
         person=patient.person,
         site=patient.site,
-        ct=patient.ct,
-        labels=patient.labels,
-        classes=patient.classes,
-        truths=patient.truths,
-        films=patient.radiographs,
-        mr=patient.mr,
-        lobes=patient.lobes,
-        film_boxes=patient.film_boxes,
-        reports=write_reports(patient.truths, read, rng, None, None),
+        ct=visit.ct,
+        labels=visit.labels,
+        classes=visit.classes,
+        truths=visit.truths,
+        films=visit.radiographs,
+        mr=visit.mr,
+        lobes=visit.lobes,
+        displacement_mm=None if before is None else visit.displacement_mm(),
+        film_boxes=visit.film_boxes,
+        prior=prior,
+        response=visit.response,
+        landmarks_mm=visit.landmarks_mm,
+        reports={one: write_visit_report(visit.truths, modality=one, rng=rng, prior=prior, days_since_prior=days) for one in read},
     )

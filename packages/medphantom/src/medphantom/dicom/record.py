@@ -16,6 +16,7 @@ from medphantom.findings.truth import Truth
 from medphantom.people import Person
 from medphantom.reports.statements import Report
 from medphantom.reports.visibility import Modality
+from medphantom.response import Response
 from medphantom.sites import Site
 
 FilmBox = tuple[int, int, int, int]
@@ -45,6 +46,8 @@ class Record:
             None on the first.
         film_boxes: for each film, the box of each truth's shadow by its tracking id.
         prior: the findings of the visit before, or None on the first.
+        response: against the first visit and the best since, by RECIST 1.1; None where there is none.
+        landmarks_mm: (x, y, z) LPS mm on this visit, by name.
         reports: by what was read (`CT`, `PA`, `AP`, `LAT`).
     """
 
@@ -65,6 +68,8 @@ class Record:
     displacement_mm: npt.NDArray[np.float32] | None = None
     film_boxes: Mapping[str, Mapping[str, FilmBox]] = field(default_factory=dict)
     prior: tuple[Truth, ...] | None = None
+    response: Response | None = None
+    landmarks_mm: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
     reports: Mapping[Modality, Report] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
