@@ -61,6 +61,34 @@ def test_the_film_holds_the_line_integrals_with_the_noise_of_counted_photons():
     assert abs((measured[:, 40:] - seen).mean()) < 1e-3
 
 
+@pytest.mark.parametrize("ratio", [0.0, 0.5, 2.0])
+def test_behind_a_slab_scatter_adds_its_share_of_the_primary(ratio):
+    nepers = np.full((40, 50), 4.0)
+    film = expose(nepers, 1e12, np.random.default_rng(0), scatter=ratio, pixel_mm=(4.0, 4.0)) / VALUES_PER_NEPER
+    # (1 + ratio) times the photons come through: ln(1 + ratio) nepers less are measured
+    assert film == pytest.approx(np.full((40, 50), 4.0 - np.log1p(ratio)), abs=1 / VALUES_PER_NEPER)
+
+
+def test_scatter_is_smooth_and_veils_contrast_but_leaves_air_outside_far_from_the_patient_as_it_is():
+    nepers = np.full((150, 300), 3.0)
+    nepers[:, 150:] = 0
+    nepers[60:90, 40:70] = 3.5
+    plain, veiled = (expose(nepers, 1e12, np.random.default_rng(0), scatter=s, pixel_mm=(3.0, 3.0)) / VALUES_PER_NEPER for s in (0.0, 1.5))
+    assert np.ptp(veiled[65:85, 30:60]) < 0.75 * np.ptp(plain[65:85, 30:60])
+    assert veiled[:, 260:].max() <= 2 / VALUES_PER_NEPER
+    assert (veiled <= plain + 1e-9).all()
+
+
+def test_the_response_curve_bends_values_between_its_fixed_ends():
+    nepers = np.tile(np.linspace(0, 4095 / 512, 64), (4, 1))
+    straight = expose(nepers, 1e15, np.random.default_rng(0)).astype(float)
+    for curve in (0.7, 1.3):
+        bent = expose(nepers, 1e15, np.random.default_rng(0), curve=curve)
+        assert bent == pytest.approx(4095 * (straight / 4095) ** curve, abs=6)
+        assert (bent[:, 0] == 0).all()
+        assert bent.max() == pytest.approx(4095, abs=2)
+
+
 @pytest.mark.parametrize("index", range(3))
 def test_the_film_shows_the_ct_head_up_and_its_left_at_the_right(index):
     patient = make_patient(6, index)
