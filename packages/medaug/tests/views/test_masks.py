@@ -171,3 +171,9 @@ def test_voxels_of_a_token_share_its_mask_in_row_major_order():
 def test_what_cannot_be_hidden_is_refused_with_the_reason(call, reason):
     with pytest.raises(AugmentationError, match=reason):
         call()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("generator", [RandomMask(), RandomMask(unit=2), GridMask(), BlockMask(), TubeMask()])
+def test_masks_have_the_same_bits_on_cuda(generator):
+    assert torch.equal(generator.draw((4, 6, 8), draws(5), "cuda").cpu(), generator.draw((4, 6, 8), draws(5)))

@@ -161,3 +161,13 @@ def test_partners_without_labels_are_refused():
     del partner["label"]
     with pytest.raises(AugmentationError, match="label is missing"):
         CutMix()(batch([1, 2]), partner)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("mix", [Mixup(classes=3, p=0.6), CutMix(p=0.6)])
+def test_mixing_on_cuda_agrees_with_the_cpu(mix):
+    here = batch([11, 12, 13, 15])
+    there = {name: value.cuda() if isinstance(value, torch.Tensor) else value for name, value in here.items()}
+    one, other = mix(here), mix(there)
+    for name in ("image", "label", "own_share"):
+        torch.testing.assert_close(other[name].cpu(), one[name], equal_nan=True)

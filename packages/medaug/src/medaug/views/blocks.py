@@ -116,16 +116,19 @@ class JepaMask:
                 "JepaMask", f"grid {sizes} is too small for targets of {self.target_share} and a context of {self.context_share}"
             )
         starts, extents = _blocks(np.full((len(draws), self.targets), each), sizes, self.aspect, draws)
-        place = token_places(sizes)
-        inside = place - torch.from_numpy(starts)[:, :, None]  # (B, targets, N, dims) place in the block
-        edge = torch.from_numpy(extents)[:, :, None]
-        rank = torch.zeros(inside.shape[:-1], dtype=torch.int64)
-        for axis in range(len(sizes)):
-            rank = rank * edge[..., axis] + inside[..., axis]
-        chosen = ((inside >= 0) & (inside < edge)).all(-1) & (rank < each)
+        rank = torch.zeros((), dtype=torch.int64)
+        within = torch.ones((), dtype=torch.bool)
+        for axis, n in enumerate(sizes):
+            # (B, targets, n) place in the block, and the tokens of the block that one step along this axis passes by
+            along = torch.arange(n) - torch.from_numpy(starts[..., axis, None])
+            edge, stride = (torch.from_numpy(x)[..., None] for x in (extents[..., axis], extents[..., axis + 1 :].prod(-1)))
+            view = (len(draws), self.targets, *(n if i == axis else 1 for i in range(len(sizes))))
+            rank = rank + (along * stride).view(view)
+            within = within & ((along >= 0) & (along < edge)).view(view)
+        chosen = (within & (rank < each)).flatten(2)
         size = torch.tensor(sizes, dtype=torch.float64)
         centre = torch.from_numpy(draws.uniform("centre", size=(len(sizes),))) * size - 0.5
-        distance = ((place - centre[:, None]) / size).abs().amax(-1)  # a distance of 1 is out of reach
+        distance = ((token_places(sizes) - centre[:, None]) / size).abs().amax(-1)  # a distance of 1 is out of reach
         context = first_hidden(torch.where(chosen.any(1), 2.0, distance), seen)
         return context.to(device), chosen.to(device)
 

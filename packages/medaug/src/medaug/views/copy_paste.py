@@ -10,11 +10,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from medaug.draws import Draws, Numbers
+from medaug.draws import Numbers
 from medaug.errors import AugmentationError
 from medaug.kernels.lesions import feathered, place_lesions
 from medaug.options import check_probability, span
-from medaug.views.partners import partners_of
+from medaug.views.partners import Partners, partners_of
 
 _TRIES = 32
 Box = tuple[slice, ...]
@@ -73,10 +73,11 @@ class CopyPaste:
         Raises:
             AugmentationError: for a missing mask or spacing, donors of another shape or spacing, a `probability` beside the mask; see `partners_of`.
         """
-        others, draws = partners_of(batch, partner)
-        spacing = _checked(batch, others, draws)
+        partners = partners_of(batch, partner)
+        others, draws = partners.batch, partners.draws
+        spacing = _checked(batch, partners)
         rows = np.flatnonzero(draws.chance("paste", self.p))
-        donors, masks = (_volumes(b["mask"], rows) for b in (others, batch))
+        donors, masks = _volumes(others["mask"], partners.rows[rows]), _volumes(batch["mask"], rows)
         lesions, frames, found = place_lesions(
             donors,
             masks,
@@ -87,7 +88,7 @@ class CopyPaste:
             draws.uniform("where", size=(_TRIES,))[rows],
         )
         result = dict(batch)
-        image, mask = (torch.as_tensor(batch[name]).clone() for name in ("image", "mask"))
+        image, mask = (batch[name].clone(memory_format=torch.contiguous_format) for name in ("image", "mask"))
         dims = spacing.shape[1]
         boxes = None if batch.get("boxes") is None else list(batch["boxes"])
         for row, lesion, (low, high, move) in zip(rows[found], lesions[found], frames[found], strict=True):
@@ -95,8 +96,9 @@ class CopyPaste:
             source, target = _patches(low, high, move, lesion.shape, space, self.feather_mm)
             piece = np.ascontiguousarray(lesion[source])
             alpha = torch.from_numpy(feathered(piece, space, self.feather_mm)).to(image.device)
-            self._paste(image[row], others["image"][row], alpha, source, target)
-            here, there = mask[row].view(lesion.shape)[target], torch.as_tensor(others["mask"][row]).view(lesion.shape)[source]
+            donor = partners.rows[row]
+            self._paste(image[row], others["image"][donor], alpha, source, target)
+            here, there = mask[row].view(lesion.shape)[target], others["mask"][donor].reshape(lesion.shape)[source]
             here.copy_(torch.where(torch.from_numpy(piece).to(mask.device), there.to(here), here))
             if boxes is not None:
                 box = torch.from_numpy(np.concatenate([(low + move)[3 - dims :], (high + move)[3 - dims :]])).to(boxes[row])
@@ -126,8 +128,9 @@ class CopyPaste:
         return {**result, "pasted": pasted}
 
 
-def _checked(batch: Mapping[str, Any], others: Mapping[str, Any], draws: Draws) -> Numbers:
+def _checked(batch: Mapping[str, Any], partners: Partners) -> Numbers:
     """Check what pasting needs; return the spacing (B, dims)."""
+    others, draws = partners.batch, partners.draws
     image = batch["image"]
     if not image.is_floating_point():
         raise draws.error(f"image is {image.dtype}; normalise it to floating point before CopyPaste")
@@ -137,6 +140,7 @@ def _checked(batch: Mapping[str, Any], others: Mapping[str, Any], draws: Draws) 
     if batch.get("probability") is not None:
         raise draws.error("has a probability, which CopyPaste does not change; paste before masks become probabilities")
     own, other = (torch.as_tensor(b["spacing"], dtype=torch.float64).cpu().numpy() for b in (batch, others))
+    other = other[partners.rows]
     if own.shape != (len(image), image.ndim - 2) or own.shape != other.shape or not np.allclose(own, other, rtol=0.01):
         raise draws.error(
             f"spacing {own.tolist()} and the donors' {other.tolist()} differ; resample both to one, or the lesion changes its size"
@@ -146,7 +150,7 @@ def _checked(batch: Mapping[str, Any], others: Mapping[str, Any], draws: Draws) 
 
 def _volumes(mask: Tensor, rows: npt.NDArray[np.intp]) -> npt.NDArray[Any]:
     """Rows of a mask (B, *S) as (R, D, H, W), D = 1 in 2D."""
-    picked = torch.as_tensor(mask).cpu().numpy()[rows]
+    picked = mask.cpu().numpy()[rows]
     return np.ascontiguousarray(picked.reshape((len(rows), *(1,) * (4 - picked.ndim), *picked.shape[1:])))
 
 

@@ -30,7 +30,7 @@ class Correspondence:
 def correspond(
     view: Mapping[str, Any], other: Mapping[str, Any], grid: Sequence[int] | None = None, other_grid: Sequence[int] | None = None
 ) -> Correspondence:
-    """Find the tokens of a view in another view of the same samples.
+    """Find the tokens of a view in another view of the same samples. Places outside the source, which both may show, match too.
 
     Args:
         view: of `MultiCrop.batch`, or of a `Compose` that records: `image` (B, C, *S) and `geometry` (B, dims + 1, dims + 1), output index -> source index.

@@ -13,8 +13,9 @@ from torch import Tensor
 from medaug.draws import Draws, Numbers
 from medaug.errors import AugmentationError
 from medaug.options import check_probability, span
-from medaug.views.partners import beta, partners_of
+from medaug.views.partners import Partners, beta, partners_of
 
+Rows = npt.NDArray[np.intp]
 Whole = npt.NDArray[np.int64]
 
 
@@ -59,19 +60,20 @@ class Mixup:
         Raises:
             AugmentationError: for boxes, points or a prior, which have no blend; for images or labels that are not fit; see `partners_of`.
         """
-        image, others, draws = _pair("Mixup", batch, partner)
+        image, partners = _pair("Mixup", batch, partner)
+        others, rows, draws = partners
         share = np.where(draws.chance("mixup", self.p), beta(draws, "mixup share", self.alpha, self.alpha), 1.0)
         result = dict(batch)
-        result["image"] = _blend(image, others["image"], share)
+        result["image"] = _blend(image, others["image"], rows, share)
         if batch.get("mask") is not None:
             if self.classes is None:
                 raise draws.error("has a mask, whose labels have no blend; give Mixup its `classes` to blend their probabilities")
             own, other = (_one_hot(m, self.classes, draws) for m in (batch["mask"], others["mask"]))
             del result["mask"]
-            result["probability"] = _blend(own, other, share)
+            result["probability"] = _blend(own, other, rows, share)
         elif batch.get("probability") is not None:
-            result["probability"] = _blend(batch["probability"], others["probability"], share)
-        return _labelled(result, others, share, draws)
+            result["probability"] = _blend(batch["probability"], others["probability"], rows, share)
+        return _labelled(result, partners, share)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,21 +113,18 @@ class CutMix:
         Raises:
             AugmentationError: for boxes, points or a prior, which a box would cut; for images or labels that are not fit; see `partners_of`.
         """
-        image, others, draws = _pair("CutMix", batch, partner)
+        image, partners = _pair("CutMix", batch, partner)
+        draws = partners.draws
         shape = np.array(image.shape[2:])
         dims = len(shape)
         cut = np.where(draws.chance("cutmix", self.p), 1 - beta(draws, "cutmix share", self.alpha, self.alpha), 0.0)
         edge = np.rint(shape * cut[:, None] ** (1 / dims)).astype(np.int64)
         low = np.floor(draws.uniform("cutmix place", size=(dims,)) * (shape - edge + 1)).astype(np.int64)
-        box = _inside(low, low + edge, tuple(image.shape[2:]), image.device)
         result = dict(batch)
-        result["image"] = torch.where(box[:, None], others["image"], image)
-        if batch.get("mask") is not None:
-            result["mask"] = torch.where(box, others["mask"], batch["mask"])
-        if batch.get("probability") is not None:
-            result["probability"] = torch.where(box[:, None], others["probability"], batch["probability"])
-        share = 1 - edge.prod(1) / math.prod(image.shape[2:])
-        return _labelled(result, others, share, draws)
+        for name in ("image", "mask", "probability"):
+            if batch.get(name) is not None:
+                result[name] = _with_boxes(batch[name], partners.batch[name], partners.rows, low, low + edge)
+        return _labelled(result, partners, 1 - edge.prod(1) / math.prod(image.shape[2:]))
 
 
 def mix_labels(label: Tensor, other: Tensor, share: Tensor) -> Tensor:
@@ -145,11 +144,10 @@ def mix_labels(label: Tensor, other: Tensor, share: Tensor) -> Tensor:
     return torch.where(weight >= 1, own, torch.where(weight <= 0, others, mixed))
 
 
-def _pair(
-    name: str, batch: Mapping[str, Any], partner: Mapping[str, Any] | Sequence[int] | Tensor | None
-) -> tuple[Tensor, Mapping[str, Any], Draws]:
-    """Check a batch and line up its partners: the images, the partners, the pairs' draws."""
-    others, draws = partners_of(batch, partner)
+def _pair(name: str, batch: Mapping[str, Any], partner: Mapping[str, Any] | Sequence[int] | Tensor | None) -> tuple[Tensor, Partners]:
+    """Check a batch and line up its partners."""
+    partners = partners_of(batch, partner)
+    others, draws = partners.batch, partners.draws
     image: Tensor = batch["image"]
     if not image.is_floating_point():
         raise draws.error(f"image is {image.dtype}; normalise it to floating point before {name}")
@@ -161,17 +159,17 @@ def _pair(
     for key in ("label", "mask", "probability"):
         if batch.get(key) is not None and (others.get(key) is None or others[key].shape != batch[key].shape):
             raise draws.error(f"the partners' {key} is missing or of another shape than {tuple(batch[key].shape)}; give it to them too")
-    return image, others, draws
+    return image, partners
 
 
-def _blend(own: Tensor, other: Tensor, share: Numbers) -> Tensor:
+def _blend(own: Tensor, others: Tensor, partner: Rows, share: Numbers) -> Tensor:
     """Blend the samples whose share is below one; the others keep their bits."""
     rows = np.flatnonzero(share < 1)
     if not len(rows):
         return own
-    index = torch.from_numpy(rows).to(own.device)
+    index, other = (torch.from_numpy(x).to(own.device) for x in (rows, partner[rows]))
     weight = torch.from_numpy(share[rows]).to(own.device, torch.float32).view((-1,) + (1,) * (own.ndim - 1))
-    mixed = own[index].float().mul_(weight).add_(other[index].float().mul_(1 - weight)).to(own.dtype)
+    mixed = own[index].float().mul_(weight).add_(others[other].float().mul_(1 - weight)).to(own.dtype)
     return mixed if len(rows) == len(own) else own.index_copy(0, index, mixed)
 
 
@@ -183,23 +181,21 @@ def _one_hot(mask: Tensor, classes: int, draws: Draws) -> Tensor:
     return (mask[:, None] == values).float()
 
 
-def _inside(low: Whole, high: Whole, shape: tuple[int, ...], device: torch.device) -> Tensor:
-    """Boxes [low, high) of (B, dims) as (B, *shape) bool."""
-    result = torch.ones((len(low),) + (1,) * len(shape), dtype=torch.bool, device=device)
-    for axis, n in enumerate(shape):
-        place = torch.arange(n, device=device)
-        first, last = (torch.from_numpy(x[:, axis]).to(device)[:, None] for x in (low, high))
-        along = (place >= first) & (place < last)
-        result = result & along.view(len(low), *(n if i == axis else 1 for i in range(len(shape))))
+def _with_boxes(own: Tensor, others: Tensor, partner: Rows, low: Whole, high: Whole) -> Tensor:
+    """Copy the boxes [low, high) of (B, dims) from the partners; sample by sample, since no two boxes are alike and most voxels stay."""
+    result = own.clone()
+    for row in np.flatnonzero((high > low).all(1)):
+        box = (..., *(slice(a, b) for a, b in zip(low[row].tolist(), high[row].tolist(), strict=True)))
+        result[row][box] = others[partner[row]][box]
     return result
 
 
-def _labelled(result: dict[str, Any], others: Mapping[str, Any], share: Numbers, draws: Draws) -> dict[str, Any]:
+def _labelled(result: dict[str, Any], partners: Partners, share: Numbers) -> dict[str, Any]:
     """Add the mixed labels and the share."""
     own_share = torch.from_numpy(share).to(result["image"].device)
     label = result.get("label")
     if label is not None:
         if label.ndim != 2:
-            raise draws.error(f"label of shape {tuple(label.shape)} cannot be mixed; it is (B, K), one column a class")
-        result["label"] = mix_labels(label, others["label"], own_share)
+            raise partners.draws.error(f"label of shape {tuple(label.shape)} cannot be mixed; it is (B, K), one column a class")
+        result["label"] = mix_labels(label, partners.batch["label"][torch.from_numpy(partners.rows).to(label.device)], own_share)
     return {**result, "own_share": own_share}

@@ -21,12 +21,13 @@ from medaug.views.partners import batch_keys
 class CropViews:
     """Views of one kind, such as the global or the local ones of DINO.
 
-    The window has a random size, form and place inside the image. Where it is longer than the image, the image comes to its middle.
+    The window has a random size, form and place inside the image. Where it is longer than the image, the image comes to its middle. Content that `augment`
+    turns or shifts brings the outside in, as in any `Compose`.
 
     Attributes:
         shape: voxels of the output along each axis.
         count: views of this kind.
-        scale: (low, high) share of the image's area or volume, in (0, 1], drawn uniformly; the window has the image's form but for `ratio`. Or give
+        scale: (low, high) share of the image's area or volume, in (0, 1], drawn uniformly; the window has the image's form but for `ratio`. This, or `size_mm`.
         size_mm: (low, high) edge of the window, drawn uniformly; the window is a cube but for `ratio`.
         ratio: (low, high) of an axis's share over that of the last axis, drawn log-uniformly for each; (1, 1) varies nothing. By `scale`, an axis that would
             reach past the image is cut to it.

@@ -1,7 +1,7 @@
 """Who is mixed with whom, and the draws of a pair: functions of keys, never of places in a batch."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,14 @@ from medaug.draws import Draws, Numbers
 from medaug.errors import AugmentationError
 from medaug.kernels.beta import beta_quantiles
 from medaug.keyed import SampleKey, key_digest
+
+
+class Partners(NamedTuple):
+    """The partners of a batch of B samples."""
+
+    batch: Mapping[str, Any]
+    rows: npt.NDArray[np.intp]  # (B,) where each sample's partner is in `batch`
+    draws: Draws  # of the pairs
 
 
 def batch_partners(keys: Sequence[SampleKey]) -> npt.NDArray[np.intp]:
@@ -95,7 +103,7 @@ def batch_keys(batch: Mapping[str, Any]) -> list[SampleKey]:
     return [(int(key[0]), int(key[1]), str(key[2]), int(key[3])) for key in keys]
 
 
-def partners_of(batch: Mapping[str, Any], partner: Mapping[str, Any] | Sequence[int] | Tensor | None) -> tuple[Mapping[str, Any], Draws]:
+def partners_of(batch: Mapping[str, Any], partner: Mapping[str, Any] | Sequence[int] | Tensor | None) -> Partners:
     """Line up the partners of a batch.
 
     Args:
@@ -103,24 +111,22 @@ def partners_of(batch: Mapping[str, Any], partner: Mapping[str, Any] | Sequence[
         partner: None for `batch_partners`; B rows of the batch; or a batch of B partners with keys of their own.
 
     Returns:
-        The partners as a batch (tensors only where rows were picked), and the draws of the pairs.
+        Where the partners are, and the draws of the pairs; nothing is copied.
 
     Raises:
         AugmentationError: for missing keys, rows outside the batch, partners of another number or shape.
     """
     keys = batch_keys(batch)
     if isinstance(partner, Mapping):
-        others, other_keys = partner, batch_keys(partner)
+        source, rows = partner, np.arange(len(keys))
+        partner_keys = batch_keys(partner)
+        if partner["image"].shape != batch["image"].shape:
+            raise AugmentationError(
+                "partner", f"images {tuple(source['image'].shape)} do not fit {tuple(batch['image'].shape)}; bring both to one shape first"
+            )
     else:
-        rows = batch_partners(keys) if partner is None else np.asarray(torch.as_tensor(partner).cpu().numpy(), np.intp)
+        source, rows = batch, batch_partners(keys) if partner is None else np.asarray(torch.as_tensor(partner).cpu().numpy(), np.intp)
         if rows.shape != (len(keys),) or (len(keys) and not 0 <= rows.min() <= rows.max() < len(keys)):
             raise AugmentationError("partner", f"needs one row of the batch, 0 to {len(keys) - 1}, a sample, got {rows.tolist()}")
-        index = torch.from_numpy(rows)
-        others = {name: value[index.to(value.device)] for name, value in batch.items() if isinstance(value, Tensor)}
-        other_keys = [keys[row] for row in rows]
-    draws = pair_draws(keys, other_keys) if len(keys) == len(other_keys) else None
-    if draws is None or others["image"].shape != batch["image"].shape:
-        raise AugmentationError(
-            "partner", f"images {tuple(others['image'].shape)} do not fit {tuple(batch['image'].shape)}; bring both to one shape first"
-        )
-    return others, draws
+        partner_keys = [keys[row] for row in rows]
+    return Partners(source, rows, pair_draws(keys, partner_keys))
