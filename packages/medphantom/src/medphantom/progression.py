@@ -91,12 +91,8 @@ def states(findings: Sequence[Finding], fates: Sequence[Fate], days: Sequence[in
     for visit, day in enumerate(days):
         there: list[Finding] = []
         for finding in findings:
-            fate = by_id.get(finding.tracking_id)
-            there += (
-                [finding]
-                if finding.tracking_id not in by_id
-                else _state(finding, by_id[finding.tracking_id], visit, day, days, anatomy, sample)
-            )
+            what = by_id.get(finding.tracking_id)
+            there += [finding] if what is None else _state(finding, what, visit, day, days, anatomy, sample)
         visits.append(tuple(there))
     return tuple(visits)
 

@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from medphantom.anatomy import Anatomy
+from medphantom.findings.filling import fill
 from medphantom.findings.finding import FindingError, check_lobe, check_range, side_of
 from medphantom.findings.measuring import measure
 from medphantom.findings.spots import Point, Sample, Spot, Voxels, draw_form, draw_point, lung_region, wobble
@@ -56,7 +57,7 @@ class LobarAtelectasis:
         """Fill what remains of the lobe."""
         region = lung_region(scene)
         distance = self.distance(Voxels(scene, region))
-        scene.paint(scene.cover(distance), SOFT_TISSUE, region, "atelectasis", hu=self.hu)
+        fill(scene, region, distance, scene.cover(distance), SOFT_TISSUE, "atelectasis", self.hu)
         return measure(
             scene,
             region,

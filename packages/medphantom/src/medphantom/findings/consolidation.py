@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from medphantom.anatomy import Anatomy
+from medphantom.findings.filling import fill
 from medphantom.findings.finding import check_lobe, check_range, side_of
 from medphantom.findings.measuring import measure
 from medphantom.findings.spots import Point, Sample, Spot, Voxels, draw_form, draw_point, form_generator, lung_region, wobble
@@ -64,7 +65,7 @@ class Consolidation:
         if self.radius_mm != float("inf"):
             edge = (np.float32(self.radius_mm) - _spread(at, self.focus_mm, self.form)) * np.float32(1 / _EDGE_MM) + np.float32(0.5)
             share = np.minimum(scene.cover(at.distance(f"lung_{self.lobe}")), np.clip(edge, 0, 1))
-        scene.paint(share, SOFT_TISSUE, region, "consolidation", hu=self.hu)
+        fill(scene, region, distance, share, SOFT_TISSUE, "consolidation", self.hu)
         if self.air_bronchograms:
             scene.paint(np.minimum(share, scene.cover(self._bronchi(at))), LUMEN, region)
         return measure(

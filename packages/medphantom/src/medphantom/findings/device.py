@@ -14,13 +14,14 @@ from medphantom.findings.spots import Point
 from medphantom.findings.truth import Truth
 from medphantom.materials import LUMEN, METAL, PLASTIC, Material
 from medphantom.organs.airways import central_airways
+from medphantom.organs.distances import organ_distance
 from medphantom.scene import Scene
 from medphantom.shapes import Field, Region, capsule_distance
 
 Path = tuple[Point, ...]
 
 _LEAD_MM, _LINE_MM = 1.1, 1.2
-_CAN_MM = np.array([24.0, 5.0, 20.0])
+_CAN_MM = np.array([20.0, 4.0, 17.0])
 _PORT_MM = 13.0
 _TUBE_OUTER_MM, _TUBE_WALL_MM = 5.2, 1.6
 
@@ -80,8 +81,8 @@ class CentralLine:
     def path(self, anatomy: Anatomy) -> Path:
         """The catheter's corners, from the neck to its tip."""
         sign = 1.0 if self.side == "left" else -1.0
-        neck = np.array([sign * 30, anatomy.chest.center_y - 6, anatomy.chest.apex_z + 40])
-        tip = np.array([-22.0, anatomy.chest.center_y, anatomy.mediastinum.carina_z - self.depth_mm])
+        neck = np.array([sign * 11, anatomy.chest.center_y + 2, anatomy.chest.apex_z + 40])
+        tip = np.array([_caval_x(anatomy), anatomy.chest.center_y + 2, anatomy.mediastinum.carina_z - self.depth_mm])
         return _points(neck, _caval_top(anatomy), tip)
 
     def paint(self, scene: Scene) -> Truth:
@@ -116,7 +117,7 @@ class Port:
         region = scene.region(center - _PORT_MM - scene.softness_mm, center + _PORT_MM + scene.softness_mm)
         x, y, z = scene.coordinates(region)
         across = np.sqrt((x - np.float32(center[0])) ** 2 + (z - np.float32(center[2])) ** 2) - np.float32(_PORT_MM)
-        chamber = np.maximum(across, np.abs(y - np.float32(center[1])) - np.float32(5))
+        chamber = np.maximum(across, np.abs(y - np.float32(center[1])) - np.float32(_CAN_MM[1]))
         return _paint_device(scene, self, [(region, chamber)], self.path(scene.anatomy), _LINE_MM, METAL, {})
 
 
@@ -224,22 +225,34 @@ def _around(chosen: npt.NDArray[np.bool_]) -> Region:
 
 
 def _pocket(anatomy: Anatomy, side: str) -> npt.NDArray[np.float64]:
-    """Where a generator or a chamber lies: below the outer part of the collar bone, in front of the ribs, under the skin."""
+    """Where a generator or a chamber lies: below the outer part of the collar bone, in front of the ribs, 3 mm under the skin."""
     sign = 1.0 if side == "left" else -1.0
-    chest = anatomy.chest
-    return np.array([sign * 0.62 * chest.half_width, chest.center_y - 0.82 * chest.half_depth - 20, 48.0])
+    x, z = sign * 0.5 * anatomy.chest.half_width, 50.0
+    wide, deep, high = (float(half) for half in _CAN_MM)
+    y = np.arange(-250, 0, 0.5, dtype=np.float32)
+    inside = np.ones(len(y), bool)
+    for dx in (-wide, 0.0, wide):
+        for dz in (-high, 0.0, high):
+            inside &= organ_distance(anatomy, "body", np.full_like(y, x + dx), y, np.full_like(y, z + dz)) < -3
+    return np.array([x, float(y[inside.argmax()]) + deep, z])
 
 
 def _subclavian(anatomy: Anatomy, side: str) -> tuple[npt.NDArray[np.float64], list[npt.NDArray[np.float64]]]:
-    """The vein's bend behind the collar bone, and the way down the superior vena cava."""
+    """The vein's bend over the first rib, and the way through the root of the neck down the superior vena cava."""
     sign = 1.0 if side == "left" else -1.0
     chest = anatomy.chest
-    bend = np.array([sign * 0.42 * chest.half_width, chest.center_y - 0.35 * chest.half_depth, chest.apex_z - 22])
-    return bend, [_caval_top(anatomy), np.array([-22.0, chest.center_y, anatomy.mediastinum.carina_z - 30])]
+    bend = np.array([sign * 0.42 * chest.half_width, chest.center_y - 0.35 * chest.half_depth, chest.apex_z + 6])
+    root = np.array([sign * 14, chest.center_y - 8, chest.apex_z - 4])
+    return bend, [root, _caval_top(anatomy), np.array([_caval_x(anatomy), chest.center_y + 2, anatomy.mediastinum.carina_z - 30])]
 
 
 def _caval_top(anatomy: Anatomy) -> npt.NDArray[np.float64]:
-    return np.array([-23.0, anatomy.chest.center_y - 2, anatomy.mediastinum.arch_z + 18])
+    return np.array([_caval_x(anatomy), anatomy.chest.center_y, anatomy.mediastinum.arch_z + 18])
+
+
+def _caval_x(anatomy: Anatomy) -> float:
+    """Within the superior vena cava, and clear of the right lung."""
+    return -(anatomy.mediastinum.half_width - 6)
 
 
 def _in_heart(anatomy: Anatomy, share: Point) -> npt.NDArray[np.float64]:

@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from medphantom.anatomy import Anatomy
+from medphantom.findings.filling import fill
 from medphantom.findings.finding import check_range, check_side
 from medphantom.findings.gravity import Posture, check_posture, depth, meniscus
 from medphantom.findings.measuring import measure
@@ -51,7 +52,7 @@ class Effusion:
         """Fill the space below the level with fluid."""
         region = lung_region(scene)
         distance = self.distance(Voxels(scene, region))
-        scene.paint(scene.cover(distance), FLUID, region, "effusion")
+        fill(scene, region, distance, scene.cover(distance), FLUID, "effusion")
         return measure(
             scene,
             region,
