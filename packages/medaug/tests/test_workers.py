@@ -1,6 +1,7 @@
 """Workers, ranks, order, batch size and resume change no bit of any view."""
 
 import itertools
+import pickle
 
 import numpy as np
 import pytest
@@ -14,8 +15,12 @@ from medaug.geometry.deformations import BSpline
 from medaug.geometry.turns import Flip
 from medaug.intensity.gamma import Gamma
 from medaug.intensity.noise import Noise
-from medaug.views.masks import RandomMask
+from medaug.views.blocks import BlockMask, JepaMask
+from medaug.views.copy_paste import CopyPaste
+from medaug.views.masks import RandomMask, TubeMask
+from medaug.views.mixing import CutMix, Mixup
 from medaug.views.multi_crop import CropViews, MultiCrop
+from medaug.views.pairs import PairViews, PatientPairs
 
 COUNT, SEED, EPOCH = 12, 5, 3
 SHAPE = (12, 20, 24)
@@ -103,6 +108,24 @@ def test_a_batch_augmented_at_once_has_the_bits_of_its_samples(alone, threads):
         torch.set_num_threads(before)
     for row, index in enumerate(indices):
         assert_equal_bits({index: [image[row] for image in images]}, {index: alone[index]})
+
+
+def test_chains_and_views_sent_to_a_spawned_worker_are_the_same():
+    # spawned workers get everything by pickle; frozen dataclasses with slots need their state restored past the freeze
+    for thing in (
+        VIEWS,
+        DEFORMED,
+        MASK,
+        TubeMask(plane=BlockMask()),
+        JepaMask(),
+        Mixup(),
+        CutMix(),
+        CopyPaste(labels=(1,)),
+        PairViews(first=DEFORMED),
+    ):
+        assert pickle.loads(pickle.dumps(thing)) == thing
+    pairs = pickle.loads(pickle.dumps(PatientPairs(ids=["a", "b"], patients=["A", "A"])))
+    assert pairs.partner((0, 0, "a", 0)) == "b"
 
 
 def test_samples_and_views_of_a_run_all_differ(alone):

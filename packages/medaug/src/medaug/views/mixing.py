@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import EllipsisType
 from typing import Any
 
 import numpy as np
@@ -185,7 +186,7 @@ def _with_boxes(own: Tensor, others: Tensor, partner: Rows, low: Whole, high: Wh
     """Copy the boxes [low, high) of (B, dims) from the partners; sample by sample, since no two boxes are alike and most voxels stay."""
     result = own.clone()
     for row in np.flatnonzero((high > low).all(1)):
-        box = (..., *(slice(a, b) for a, b in zip(low[row].tolist(), high[row].tolist(), strict=True)))
+        box: tuple[slice | EllipsisType, ...] = (..., *(slice(a, b) for a, b in zip(low[row].tolist(), high[row].tolist(), strict=True)))
         result[row][box] = others[partner[row]][box]
     return result
 
