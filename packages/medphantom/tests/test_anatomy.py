@@ -13,7 +13,7 @@ from medphantom.labels import CLASSES, LOBE_CLASSES
 from medphantom.organs.airways import central_airways
 from medphantom.organs.distances import organ_distance
 from medphantom.organs.lungs import LOBES
-from medphantom.organs.skeleton import RIBS, rib_numbers
+from medphantom.organs.skeleton import RIBS, SHOULDER_MM, rib_numbers
 from medphantom.scene import Scene, render
 from medphantom.shapes import Grid
 from medphantom.thorax import make_scene
@@ -124,9 +124,10 @@ def test_the_belly_lies_below_the_diaphragm_and_the_liver_reaches_up_to_it(index
 
 @pytest.mark.parametrize("index", range(COUNT))
 def test_no_two_organs_fill_the_same_place(index):
-    names = ("lung", "heart", "liver", "spleen", "stomach", "kidney", "scapula", "clavicle")
-    inside = sum((scene(index).distance(name) < 0).astype(int) for name in names)
-    assert inside.max() == 1
+    names = ("lung", "liver", "spleen", "stomach", "kidney", "scapula", "clavicle")
+    inside = [(scene(index).distance(name) < 0).astype(int) for name in names]
+    for vessel in ("heart", "aorta"):  # the aorta rises from within the heart
+        assert (sum(inside) + (scene(index).distance(vessel) < 0)).max() == 1
     body = scene(index).distance("body") < 0
     for name in (*names, "rib", "aorta"):
         assert (body | ~(scene(index).distance(name) < 0)).all()
@@ -171,6 +172,21 @@ def test_ribs_are_numbered_from_above_and_each_is_one_bone_on_a_side(index):
         assert np.bincount(pieces.ravel())[1:].max() > 0.95 * one.sum()
         heights.append(z[one].mean())
     assert all(upper > lower for upper, lower in itertools.pairwise(heights))
+
+
+@pytest.mark.parametrize("index", range(COUNT))
+def test_every_organ_is_painted_wherever_it_lies(index):
+    # Organs are painted in boxes that must hold them: a voxel deep inside one has its class, unless one that is painted later covers it.
+    labels = scene(index).labels()
+    for name in ("lung", "heart", "spine", "rib", "aorta", "liver", "spleen", "stomach", "kidney", "clavicle", "scapula"):
+        inside = scene(index).distance(name) < -0.5
+        assert (labels[inside] > 0).all()
+        if name in ("rib", "clavicle", "scapula", "liver"):
+            others = np.isin(labels[inside], [CLASSES.index(other) for other in (name, "spine", "rib")])
+            assert others.all()
+    z = np.broadcast_to(GRID.axes()[2], GRID.shape)
+    shoulder = (scene(index).distance("clavicle") < 0) | (scene(index).distance("scapula") < 0)
+    assert SHOULDER_MM[0] < z[shoulder].min() < z[shoulder].max() < SHOULDER_MM[1]
 
 
 def test_women_have_breasts_and_an_enlarged_heart_can_be_asked_for():

@@ -60,5 +60,5 @@ CORTICAL_BONE = Material(name="cortical bone", hu=640, pd=0.1, t1_ms=250, t2_ms=
 SPONGY_BONE = Material(name="spongy bone", hu=240, pd=0.6, t1_ms=549, t2_ms=49, texture=18)
 DISC = Material(name="disc", hu=90, pd=0.8, t1_ms=1100, t2_ms=100)
 CALCIUM = Material(name="calcification", hu=600, pd=0.05, t1_ms=500, t2_ms=2)
-METAL = Material(name="metal", hu=3000, pd=0, t1_ms=1000, t2_ms=1)
+METAL = Material(name="metal", hu=8000, pd=0, t1_ms=1000, t2_ms=1)
 PLASTIC = Material(name="radio-opaque plastic", hu=700, pd=0, t1_ms=1000, t2_ms=1)

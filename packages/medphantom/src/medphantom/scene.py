@@ -1,5 +1,6 @@
 """A scene: an anatomy on a grid, painted layer by layer with tissues, and looked at by CT or MR."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -24,6 +25,9 @@ Warp = Callable[[Field, Field, Field], tuple[Field, Field, Field]]
 
 ALL: Region = (slice(None), slice(None), slice(None))
 """The region of every voxel."""
+Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+"""Start and stop of a region along (z, y, x)."""
+_KEPT_SHARE = 4  # distances of regions larger than a fourth of the grid are kept
 _MR_TEXTURE = 0.004  # relative signal change for each HU of a material's texture
 
 
@@ -80,7 +84,7 @@ class Scene:
         self.layers: list[Layer] = []
         self._warp, self._lattice = warp, texture
         self._tubes = {"vessel": tuple(vessels), "airway": tuple(airways)}
-        self._place: Place | None = None
+        self._places: dict[Box, Place] = {}
         self._texture: Field | None = None
         self._found: dict[str, Field] = {}
         self._moved: tuple[Field, Field, Field] | None = None
@@ -111,15 +115,14 @@ class Scene:
 
     def shape(self, region: Region = ALL) -> tuple[int, int, int]:
         """Count the voxels of a region along (z, y, x)."""
-        d, h, w = (len(range(*s.indices(n))) for s, n in zip(region, self.grid.shape, strict=True))
-        return d, h, w
+        return _size(self._box(region))
 
     def distance(self, name: str, region: Region = ALL) -> Field:
         """Find the distance from a region's voxels to an organ.
 
         Args:
             name: one of `ORGANS`, or `vessel` or `airway` for all tubes of these.
-            region: box of voxels; all of them are found once and kept.
+            region: box of voxels. What is found for large ones is kept, and serves all within them.
 
         Returns:
             mm, negative inside, float32 of the region's shape; not to be written to. The sign is exact; the size is right near the surface.
@@ -133,12 +136,15 @@ class Scene:
                 self._found[name] = _frozen(tube_distance(self._tubes[name], self))
             return self._found[name][region]
         check_organ(name, {**ORGANS, **self._tubes})
-        whole = self.shape(region) == self.grid.shape
-        if self._place is None and whole:
-            self._place = place(self.anatomy, *self.coordinates())
-        if self._place is not None and (whole or name in self._place.found):
-            return np.broadcast_to(self._place.distance(name), self.grid.shape)[region]
-        return np.broadcast_to(place(self.anatomy, *self.coordinates(region)).distance(name), self.shape(region))
+        box = self._box(region)
+        for known, at in self._places.items():
+            if name in at.found and all(a <= c and d <= b for (a, b), (c, d) in zip(known, box, strict=True)):
+                found = np.broadcast_to(at.distance(name), _size(known))
+                return found[tuple(slice(c - a, d - a) for (a, _), (c, d) in zip(known, box, strict=True))]
+        at = self._places.get(box) or place(self.anatomy, *self.coordinates(region))
+        if _KEPT_SHARE * math.prod(_size(box)) >= math.prod(self.grid.shape):
+            self._places[box] = at
+        return np.broadcast_to(at.distance(name), _size(box))
 
     def share(self, name: str, region: Region = ALL) -> Field:
         """Find the share in [0, 1] of each voxel of a region that lies inside an organ; a new array."""
@@ -178,6 +184,11 @@ class Scene:
         if label is not None and label not in CLASSES:
             raise PhantomError(f"paint {material.name}: there is no class {label!r}; use one of {', '.join(CLASSES[1:])}")
         self.layers.append(Layer(share, material, region, label, hu))
+
+    def _box(self, region: Region) -> Box:
+        """Start and stop along each axis."""
+        (z0, z1, _), (y0, y1, _), (x0, x1, _) = (s.indices(n) for s, n in zip(region, self.grid.shape, strict=True))
+        return (z0, max(z0, z1)), (y0, max(y0, y1)), (x0, max(x0, x1))
 
     def labels(self, kind: Literal["basic", "full"] = "full") -> npt.NDArray[np.uint8]:
         """Give the class of each voxel: that of the last layer with a label that fills more than half of it.
@@ -252,6 +263,11 @@ def _signal(scene: Scene, layer: Layer, contrast: MRContrast) -> Field | float:
         return signal
     uneven = np.float32(signal * _MR_TEXTURE * layer.material.texture)
     return np.asarray(scene.texture(layer.region) * uneven + np.float32(signal), np.float32)
+
+
+def _size(box: Box) -> tuple[int, int, int]:
+    (z0, z1), (y0, y1), (x0, x1) = box
+    return z1 - z0, y1 - y0, x1 - x0
 
 
 def _frozen(field: Field) -> Field:

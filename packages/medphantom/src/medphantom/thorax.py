@@ -30,8 +30,8 @@ from medphantom.materials import (
     STOMACH,
     VISCERA,
 )
-from medphantom.organs.skeleton import disc_level
-from medphantom.scene import ALL, Scene, Warp
+from medphantom.organs.skeleton import RIB_REACH_MM, SHOULDER_MM, disc_level
+from medphantom.scene import Scene, Warp
 from medphantom.shapes import Field, Grid, Region
 from medphantom.texture import Lattice
 from medphantom.vessels import grow_trees
@@ -82,12 +82,17 @@ def _paint_trunk(scene: Scene) -> None:
         region = scene.region((-_INF, -_INF, -_INF), (_INF, 0, _INF))
         scene.paint(scene.cover(scene.distance("breast", region) + np.float32(_SKIN_MM + 6)), GLAND, region)
     scene.paint(scene.cover(scene.distance("trunk") + fat), MUSCLE)
-    scene.paint(scene.share("chest"), MEDIASTINAL_FAT)
+    cage = _cage(scene)
+    scene.paint(scene.share("chest", cage), MEDIASTINAL_FAT, cage)
 
 
 def _paint_belly(scene: Scene) -> None:
     domes, inf = scene.anatomy.diaphragm, _INF
-    region = scene.region((-inf, -inf, -inf), (inf, inf, max(domes.right_z, domes.left_z) + scene.softness_mm))
+    cage = _cage(scene)
+    for name in ("heart", "abdomen"):
+        scene.distance(name, cage)  # for all that follows: what lies within the cage is asked for again and again
+    below = scene.region((-inf, -inf, -inf), (inf, inf, max(domes.right_z, domes.left_z) + scene.softness_mm))
+    region = (below[0], cage[1], cage[2])
     abdomen = scene.distance("abdomen", region)
     scene.paint(scene.cover(abdomen), MUSCLE, region)
     scene.paint(scene.cover(abdomen + np.float32(3)), VISCERA, region)
@@ -114,20 +119,21 @@ def _paint_mediastinum(scene: Scene) -> None:
 
 
 def _paint_lungs(scene: Scene) -> None:
-    lung = scene.distance("lung")
+    cage = _cage(scene)
+    lung = scene.distance("lung", cage)
     # Denser where gravity pulls: about 0.3 HU a millimetre towards the back of a supine patient.
-    hu = _around(scene, ALL, scene.anatomy.lung_hu, LUNG.texture) + np.float32(0.3) * scene.coordinates()[1]
-    scene.paint(scene.cover(lung), LUNG, label="lung", hu=hu)
+    hu = _around(scene, cage, scene.anatomy.lung_hu, LUNG.texture) + np.float32(0.3) * scene.coordinates(cage)[1]
+    scene.paint(scene.cover(lung), LUNG, cage, "lung", hu=hu)
 
 
 def _paint_bones(scene: Scene) -> None:
     skeleton = scene.anatomy.skeleton
     bone_hu = skeleton.bone_hu
-    center_y = scene.anatomy.chest.center_y
-    shoulder = -30.0  # mm: below it there is neither collar bone nor shoulder blade
-    behind = scene.region((-_INF, center_y, shoulder), (_INF, _INF, _INF))
-    before = scene.region((-_INF, -_INF, shoulder), (_INF, center_y, _INF))
-    for name, region in (("scapula", behind), ("clavicle", before), ("rib", ALL)):
+    chest = scene.anatomy.chest
+    wide, deep, z = chest.half_width + 40, chest.half_depth + 40, SHOULDER_MM
+    behind = scene.region((-wide, chest.center_y, z[0]), (wide, chest.center_y + deep, z[1]))
+    before = scene.region((-wide, chest.center_y - deep, z[0]), (wide, chest.center_y, z[1]))
+    for name, region in (("scapula", behind), ("clavicle", before), ("rib", _cage(scene))):
         scene.paint(scene.share(name, region), CORTICAL_BONE, region, name, hu=bone_hu)
     region = scene.region((-45, skeleton.spine_y - 60, -_INF), (45, skeleton.spine_y + 70, _INF))
     spine, vertebra = scene.distance("spine", region), scene.distance("vertebra", region)
@@ -142,11 +148,20 @@ def _paint_bones(scene: Scene) -> None:
 
 
 def _paint_trees(scene: Scene) -> None:
-    lung = scene.share("lung")
-    scene.paint(np.minimum(scene.share("vessel"), lung), BLOOD, label="vessel")
-    lumen = scene.distance("airway")
-    scene.paint(np.minimum(scene.cover(lumen - np.float32(_BRONCHIAL_WALL_MM)), lung), AIRWAY_WALL)
-    scene.paint(np.minimum(scene.cover(lumen), lung), LUMEN, label="airway")
+    cage = _cage(scene)
+    lung = scene.share("lung", cage)
+    scene.paint(np.minimum(scene.share("vessel", cage), lung), BLOOD, cage, "vessel")
+    lumen = scene.distance("airway", cage)
+    scene.paint(np.minimum(scene.cover(lumen - np.float32(_BRONCHIAL_WALL_MM)), lung), AIRWAY_WALL, cage)
+    scene.paint(np.minimum(scene.cover(lumen), lung), LUMEN, cage, "airway")
+
+
+def _cage(scene: Scene) -> Region:
+    """The voxels of chest and belly with their walls and ribs."""
+    chest = scene.anatomy.chest
+    wall = RIB_REACH_MM + scene.softness_mm
+    half_width, half_depth = chest.half_width + wall, chest.half_depth + wall
+    return scene.region((-half_width, chest.center_y - half_depth, -_INF), (half_width, chest.center_y + half_depth, chest.apex_z + wall))
 
 
 def _around(scene: Scene, region: Region, hu: float, texture: float) -> Field:

@@ -18,7 +18,7 @@ def liver(at: Place) -> Field:
     right = ellipsoid_distance(at.x, at.y, at.z, center, semi_axes)
     left_center = (0.12 * width, chest.center_y - 0.45 * depth, domes.right_z - 38 * organ.liver_size)
     left = ellipsoid_distance(at.x, at.y, at.z, left_center, (0.38 * width * organ.liver_size, 0.40 * depth, 34 * organ.liver_size))
-    return intersection(union(right, left), at.distance("abdomen") + _WALL_MM)
+    return intersection(union(right, left), at.distance("abdomen") + _WALL_MM, 2 - at.distance("aorta"))
 
 
 def spleen(at: Place) -> Field:

@@ -35,7 +35,7 @@ def atria(at: Place) -> Field:
 
 
 def aorta(at: Place) -> Field:
-    """A cane: it rises from the heart, arches over to the left of the spine and descends."""
+    """A cane: it rises from the middle of the heart, arches over to the left of the spine and descends."""
     mediastinum, skeleton = at.anatomy.mediastinum, at.anatomy.skeleton
     rising = np.array([-8.0, at.anatomy.chest.center_y - 5])
     falling = np.array([mediastinum.half_width - 6, skeleton.spine_y - skeleton.vertebra_radius - 10])
@@ -50,7 +50,8 @@ def aorta(at: Place) -> Field:
     ring -= np.float32(radius)
     ring *= ring
     ring += (across * across).astype(np.float32)
-    return np.asarray(np.sqrt(ring, out=ring) - np.float32(mediastinum.aorta_radius), np.float32)
+    distance = np.sqrt(ring, out=ring) - np.float32(mediastinum.aorta_radius)
+    return intersection(distance, np.where(along < 0, np.float32(at.anatomy.heart.center[2]) - at.z, np.float32(-1000)))
 
 
 def pulmonary_trunk(at: Place) -> Field:

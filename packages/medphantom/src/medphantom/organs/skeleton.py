@@ -11,10 +11,14 @@ from medphantom.shapes import Field, capsule_distance, intersection, union
 
 RIBS = 11
 """Ribs a side that the cage has room for."""
+SHOULDER_MM = (-30.0, 106.0)
+"""Heights z between which collar bones and shoulder blades lie."""
 _TRUE_RIBS = 7
 _RIB_HALF_HEIGHT, _RIB_HALF_DEPTH = 6.2, 4.2
 _CANAL_MM = 9.0  # from the back of a vertebral body to the middle of the canal
 _SHELL_MM = _RIB_HALF_DEPTH + 3  # from the cavity's wall to the middle of a rib
+RIB_REACH_MM = 2 * _SHELL_MM
+"""How far outside of the cavity's wall ribs and sternum reach at most."""
 
 
 def rib(at: Place) -> Field:
