@@ -18,9 +18,8 @@ from medaug.errors import AugmentationError
 from medaug.options import check_probability
 
 try:
-    from monai.data import MetaTensor
-    from monai.transforms import Randomizable
-    from monai.transforms import Transform as MonaiTransform
+    from monai.data.meta_tensor import MetaTensor
+    from monai.transforms.transform import Transform as MonaiTransform
     from monai.transforms.traits import RandomizableTrait
 except ImportError as error:
     raise ImportError('this adapter needs MONAI: pip install "medaug[monai]"') from error
@@ -91,11 +90,12 @@ class MonaiStep:
     def change(self, image: Tensor, draws: Draws, spacing: Numbers | None) -> Tensor:
         """See `IntensityTransform.change`."""
         seeds = draws.integers("seed", 0, 2**32)
+        reseed = getattr(self.transform, "set_random_state", None)
         for row, seed in enumerate(seeds.tolist()):
             x = MetaTensor(turned(image[row]), affine=axis_aligned_affine(spacing, row))
             with keyed_globals(seed):
-                if isinstance(self.transform, Randomizable):
-                    self.transform.set_random_state(seed=seed)
+                if reseed is not None:
+                    reseed(seed=seed)
                 changed = torch.as_tensor(self.transform({self.entry: x})[self.entry])
             if changed.shape != x.shape:
                 raise AugmentationError(
@@ -161,7 +161,7 @@ class _ChainInMonai(MonaiTransform, RandomizableTrait):
         """The entries that were joined along the channels."""
         if joined is None:
             return {}
-        return dict(zip(names, joined.split([len(arrays[name]) for name in names]), strict=True))
+        return dict(zip(names, torch.split(joined, [len(arrays[name]) for name in names]), strict=True))
 
 
 def _names(entries: Entries) -> tuple[str, ...]:

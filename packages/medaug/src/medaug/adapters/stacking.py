@@ -32,8 +32,8 @@ class StackedMasks:
         for base in self.bases:
             digits.append(mask % base)
             mask = torch.div(mask, base, rounding_mode="floor")
-        stacked = torch.stack(digits)
-        return [part.to(dtype) for part, dtype in zip(stacked.split(self.counts), self.dtypes, strict=True)]
+        parts = torch.split(torch.stack(digits), list(self.counts))
+        return [part.to(dtype) for part, dtype in zip(parts, self.dtypes, strict=True)]
 
 
 def stack_masks(names: Sequence[str], masks: Sequence[Tensor]) -> StackedMasks:

@@ -77,7 +77,8 @@ class TorchIOStep:
         for row, seed in enumerate(seeds.tolist()):
             x = turned(image[row])[..., None] if flat else turned(image[row])
             with keyed_globals(seed):
-                subject = tio.Subject(image=tio.ScalarImage(tensor=x, affine=axis_aligned_affine(spacing, row).numpy()))
+                scalar = tio.ScalarImage(tensor=x, affine=axis_aligned_affine(spacing, row).numpy())  # type: ignore[no-untyped-call]
+                subject = tio.Subject(image=scalar)
                 changed = self.transform(subject)["image"].data
             if changed.shape != x.shape:
                 raise AugmentationError(
@@ -118,7 +119,7 @@ class _ChainInTorchIO(tio.Transform):
         key = read_key(subject, self.key)
         plan = self.compose.plan([key], tuple(sample["image"].shape[1:]), spacing)
         moved = self.compose(sample, key)
-        parts = dict(zip(scalars, moved["image"].split([len(arrays[name]) for name in scalars]), strict=True))
+        parts = dict(zip(scalars, torch.split(moved["image"], [len(arrays[name]) for name in scalars]), strict=True))
         if stacked is not None:
             parts |= dict(zip(labels, stacked.split(moved["mask"]), strict=True))
         placed = _placed(affine, plan)

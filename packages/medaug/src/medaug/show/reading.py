@@ -90,7 +90,7 @@ def _nifti(path: Path) -> Picture:
         import nibabel
     except ImportError as error:
         raise ImportError(_extra("nibabel")) from error
-    image = nibabel.as_closest_canonical(nibabel.load(path))
+    image = nibabel.as_closest_canonical(nibabel.load(path))  # type: ignore[no-untyped-call]
     array = np.asanyarray(image.dataobj)
     if array.ndim == 4 and array.shape[3] == 1:
         array = array[..., 0]
