@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from medaug.kernels import noise
+from medaug.kernels import noise, serving
 from medaug.kernels.lattice import spread
 
 Keys = npt.NDArray[np.uint64]
@@ -19,7 +19,7 @@ _LOW = 0xFFFFFFFF
 
 def uniform_field(keys: Keys, shape: tuple[int, ...], device: torch.device) -> Tensor:
     """Draw one field a key, (B, *shape) float32 in [0, 1): voxel i is word i % 4 of block i // 4, its upper 24 bits."""
-    if device.type != "cpu":
+    if not serving.loops(device):
         return _uniform_by_torch(keys, shape, device)
     out = np.empty((len(keys), math.prod(shape)), np.float32)
     noise.uniform_rows(keys, out)
@@ -28,7 +28,7 @@ def uniform_field(keys: Keys, shape: tuple[int, ...], device: torch.device) -> T
 
 def normal_field(keys: Keys, shape: tuple[int, ...], device: torch.device) -> Tensor:
     """Draw one field a key, (B, *shape) float32 standard normal: words 0, 1 and 2, 3 of a block make two pairs (Box and Muller 1958)."""
-    if device.type != "cpu":
+    if not serving.loops(device):
         return _normal_by_torch(keys, shape, device)
     out = np.empty((len(keys), math.prod(shape)), np.float32)
     noise.normals(keys, out)
@@ -61,7 +61,7 @@ def smooth_field(keys: Keys, shape: tuple[int, ...], sigma: Numbers, device: tor
     first[counts == 1] = 0
     weights /= np.sqrt((weights**2).sum(-1, keepdims=True))
     knots = (int(counts.prod(1).max()),)
-    if device.type != "cpu":
+    if not serving.loops(device):
         return _spread_by_torch(_normal_by_torch(keys, knots, device), counts, first, weights, axes).view(len(keys), *shape)
     out = np.empty((len(keys), *axes), np.float32)
     spread(normal_field(keys, knots, device).numpy(), counts, first, weights.astype(np.float32), out)
@@ -70,7 +70,7 @@ def smooth_field(keys: Keys, shape: tuple[int, ...], sigma: Numbers, device: tor
 
 def add_normal(image: Tensor, keys: Keys, std: Numbers) -> None:
     """Add `normal_field` times std (B, C) to image (B, C, *S) float32, in place."""
-    if image.device.type != "cpu":
+    if not serving.loops(image.device):
         image.add_(_normal_by_torch(keys, tuple(image.shape[1:]), image.device) * _beside(std, image))
     else:
         noise.add_normals(image.flatten(2).numpy(), keys, std.astype(np.float32))
@@ -78,7 +78,7 @@ def add_normal(image: Tensor, keys: Keys, std: Numbers) -> None:
 
 def make_rician(image: Tensor, real: Keys, imaginary: Keys, std: Numbers) -> None:
     """Replace image (B, C, *S) float32 by its magnitude with `normal_field` times std (B, C) in both parts, in place."""
-    if image.device.type != "cpu":
+    if not serving.loops(image.device):
         _rician_by_torch(image, real, imaginary, std)
     else:
         noise.rician(image.flatten(2).numpy(), real, imaginary, std.astype(np.float32))
@@ -86,7 +86,7 @@ def make_rician(image: Tensor, real: Keys, imaginary: Keys, std: Numbers) -> Non
 
 def make_poisson(image: Tensor, normal: Keys, uniform: Keys, counts: Numbers, zero: float) -> None:
     """Replace image (B, C, *S) float32 by Poisson counts of mean counts (B,) * (image - zero), in the image's unit, in place."""
-    if image.device.type != "cpu":
+    if not serving.loops(image.device):
         _poisson_by_torch(image, normal, uniform, counts, zero)
     else:
         noise.poisson(image.flatten(1).numpy(), normal, uniform, counts.astype(np.float32), np.float32(zero))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from medaug.draws import Numbers
-from medaug.kernels import filters
+from medaug.kernels import filters, serving
 
 TRUNCATE = 4.0
 """Standard deviations at which a Gaussian ends, as in scipy."""
@@ -35,7 +35,7 @@ def smooth(image: Tensor, sigma: Numbers) -> None:
         total = 2 * np.cumsum(weights, axis=1)[:, -1:] - weights[:, :1]
         singles = (weights / total).astype(np.float32)
         view = _view(image, axis, len(sigma))
-        if image.device.type == "cpu":
+        if serving.loops(image.device):
             filters.symmetric(view.numpy(), singles, radius)
         else:
             offsets = np.arange(-taps[-1], taps[-1] + 1)
@@ -60,7 +60,7 @@ def combine(
     if not active.any():
         return
     view = _view(image, axis, len(active))
-    if image.device.type == "cpu":
+    if serving.loops(image.device):
         filters.tabled(view.numpy(), np.ascontiguousarray(index), np.ascontiguousarray(weights), active)
     else:
         _combine_by_torch(view, index, weights, active)

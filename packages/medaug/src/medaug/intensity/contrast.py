@@ -8,7 +8,7 @@ from torch import Tensor
 
 from medaug.draws import Draws, Numbers
 from medaug.intensity.rows import column, drawn, rows, single
-from medaug.kernels import pointwise
+from medaug.kernels import pointwise, serving
 from medaug.options import Span, check_probability, span
 
 
@@ -47,7 +47,7 @@ class Contrast:
 
 def stretch(x: Tensor, factor: Numbers, keep_range: bool) -> None:
     """Multiply the distance of rows (R, n) float32 from their means by a factor each, in place."""
-    if x.device.type == "cpu":
+    if serving.loops(x.device):
         values = x.numpy()
         low, high, mean, _ = pointwise.statistics(values).T
         if not keep_range:

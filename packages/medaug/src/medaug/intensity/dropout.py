@@ -11,7 +11,7 @@ from torch import Tensor
 from medaug.draws import Draws, Numbers
 from medaug.errors import AugmentationError
 from medaug.intensity.rows import rows, single
-from medaug.kernels import pointwise
+from medaug.kernels import pointwise, serving
 from medaug.kernels.cuboids import fill_cuboids
 from medaug.options import Span, check_probability, span
 
@@ -89,8 +89,8 @@ class CoarseDropout:
 def channel_means(x: Tensor) -> Tensor:
     """Mean of each channel, (B, C) float32, summed in an order that the batch does not change."""
     line = rows(x, True)
-    on_cpu = x.device.type == "cpu"
-    mean = torch.from_numpy(pointwise.statistics(line.numpy())[:, 2]).float() if on_cpu else line.mean(1)
+    looped = serving.loops(x.device)
+    mean = torch.from_numpy(pointwise.statistics(line.numpy())[:, 2]).float() if looped else line.mean(1)
     return mean.view(x.shape[:2])
 
 
@@ -103,7 +103,7 @@ def blank(x: Tensor, low: Bounds, high: Bounds, filling: Tensor) -> None:
         high: (B, n, dims) the voxels past the last; at or below `low` a cuboid is empty.
         filling: (B, C).
     """
-    if x.device.type == "cpu":
+    if serving.loops(x.device):
         lead = ((0, 0), (0, 0), (5 - x.ndim, 0))
         volume = x.view(*x.shape[:2], *(1,) * (5 - x.ndim), *x.shape[2:])
         fill_cuboids(volume.numpy(), np.pad(low, lead), np.pad(high, lead, constant_values=1), filling.numpy())

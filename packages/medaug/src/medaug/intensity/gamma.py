@@ -8,7 +8,7 @@ from torch import Tensor
 
 from medaug.draws import Draws, Numbers
 from medaug.intensity.rows import column, drawn_log, rows, single
-from medaug.kernels import pointwise
+from medaug.kernels import pointwise, serving
 from medaug.options import check_probability, span
 
 
@@ -51,7 +51,7 @@ class Gamma:
 
 def raise_to(x: Tensor, exponent: Numbers, invert: bool = False, retain_stats: bool = False) -> None:
     """Raise rows (R, n) float32, scaled to [0, 1] by their extremes, to a power each, in place; a constant row stays."""
-    if x.device.type == "cpu":
+    if serving.loops(x.device):
         pointwise.gamma(x.numpy(), exponent.astype(np.float32), invert, retain_stats)
     else:
         _raise_by_torch(x, exponent, invert, retain_stats)

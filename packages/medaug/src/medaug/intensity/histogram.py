@@ -8,7 +8,7 @@ from torch import Tensor
 from medaug.draws import Draws, Numbers
 from medaug.errors import AugmentationError
 from medaug.intensity.rows import column, rows, single
-from medaug.kernels import pointwise
+from medaug.kernels import pointwise, serving
 from medaug.options import Span, check_probability, span
 
 
@@ -57,7 +57,7 @@ def warp(x: Tensor, curve: Numbers) -> None:
     """Map rows (R, n) float32, in place, by broken lines (R, K + 1) from 0 to 1 that are set evenly over each row's range."""
     low, high = x.amin(1).cpu().numpy(), x.amax(1).cpu().numpy()
     knots = (low[:, None] + curve * (high - low)[:, None]).astype(np.float32)
-    if x.device.type == "cpu":
+    if serving.loops(x.device):
         pointwise.curve(x.numpy(), low, high - low, knots)
     else:
         _warp_by_torch(x, low, high - low, knots)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from medaug.draws import Draws, Numbers
 from medaug.intensity.rows import column, rows, single
-from medaug.kernels import pointwise
+from medaug.kernels import pointwise, serving
 from medaug.options import Span, check_probability, span
 
 
@@ -82,7 +82,7 @@ def raise_locally(x: Tensor, field: Tensor, strength: Numbers) -> None:
         strength: (B,).
     """
     low, high = x.flatten(2).amin(2).cpu().numpy(), x.flatten(2).amax(2).cpu().numpy()
-    if x.device.type == "cpu":
+    if serving.loops(x.device):
         by, per_row = field.flatten(1).numpy(), strength.astype(np.float32)
         for channel in range(x.shape[1]):
             pointwise.local_gamma(x.flatten(2)[:, channel].numpy(), by, low[:, channel], (high - low)[:, channel], per_row)

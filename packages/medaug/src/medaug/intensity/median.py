@@ -8,6 +8,7 @@ from torch.nn.functional import pad
 from medaug.draws import Draws, Numbers
 from medaug.intensity.rows import single
 from medaug.kernels import median as kernel
+from medaug.kernels import serving
 from medaug.options import check_probability
 
 
@@ -31,7 +32,7 @@ class Median:
         """See `IntensityTransform.change`."""
         x = single(image)
         volumes = x.view(-1, *(1,) * (5 - x.ndim), *x.shape[2:])
-        if x.device.type == "cpu":
+        if serving.loops(x.device):
             kernel.median(volumes.numpy())
         else:
             _median_by_torch(volumes)

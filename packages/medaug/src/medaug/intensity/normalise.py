@@ -9,7 +9,7 @@ from torch import Tensor
 from medaug.draws import Draws, Numbers
 from medaug.errors import AugmentationError
 from medaug.intensity.rows import column, rows, single
-from medaug.kernels import pointwise
+from medaug.kernels import pointwise, serving
 from medaug.options import check_probability, span
 
 
@@ -144,7 +144,7 @@ class Rescale:
 
 def _statistics(x: Tensor) -> Numbers:
     """Minimum, maximum, mean and standard deviation of rows (R, n): (4, R)."""
-    if x.device.type == "cpu":
+    if serving.loops(x.device):
         return np.asarray(pointwise.statistics(x.numpy()).T)
     std, mean = torch.std_mean(x.double(), 1)
     return np.stack([v.double().cpu().numpy() for v in (x.amin(1), x.amax(1), mean, std)])
@@ -152,7 +152,7 @@ def _statistics(x: Tensor) -> Numbers:
 
 def _mapped(x: Tensor, scale: Numbers, shift: Numbers, low: float, high: float) -> None:
     """Replace rows (R, n) by x * scale + shift, held within [low, high], in place."""
-    if x.device.type == "cpu":
+    if serving.loops(x.device):
         bounds = (np.full(len(x), low, np.float32), np.full(len(x), high, np.float32))
         pointwise.linear(x.numpy(), scale.astype(np.float32), shift.astype(np.float32), *bounds)
     else:

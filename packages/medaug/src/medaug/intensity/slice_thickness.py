@@ -58,9 +58,11 @@ def thick_table(n: int, thickness: Numbers, start: Numbers) -> tuple[npt.NDArray
     Args:
         n: voxels along the axis; voxel i fills [i, i + 1].
         thickness: (R,) in voxels.
-        start: (R,) in [0, 1): the first slice begins at (start - 1/2) thickness.
+        start: (R,) in [0, 1): the middle of the first slice lies at `start` thicknesses, at most in the middle of the image.
     """
-    thick, begin = thickness[:, None], ((start - 0.5) * thickness)[:, None]
+    thick = thickness[:, None]
+    # where the image is thinner than a slice or two, the middle of the first must still lie in it
+    begin = np.minimum(start * thickness, n / 2)[:, None] - thick / 2
     last = np.maximum(np.floor((n - begin) / thick - 0.5), 0)  # the last slice whose middle lies in the image
     place = np.clip((np.arange(n) + 0.5 - begin) / thick - 0.5, 0, last)
     left = np.floor(place)
