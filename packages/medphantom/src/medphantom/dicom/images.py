@@ -15,6 +15,7 @@ from pydicom.uid import ComputedRadiographyImageStorage, CTImageStorage, Digital
 from medio.image import Image
 from medphantom.dicom.header import code, decimals, number, set_pixels, start
 from medphantom.dicom.record import Record, Uids
+from medphantom.dicom.slices import SliceEncoder
 from medphantom.radiograph import BITS
 
 _INTERCEPT = -1024
@@ -24,6 +25,7 @@ _VIEWS = {
     "AP": (["L", "F"], "AP", ("399348003", "SCT", "antero-posterior")),
     "LAT": (["P", "F"], "LL", ("399173006", "SCT", "left lateral")),
 }
+_VARYING = ("SOPInstanceUID", "InstanceNumber", "ImagePositionPatient", "SliceLocation", "PixelData")
 FIRST_FILM, FIRST_MR = 2, 10
 """Series numbers; the CT is 1."""
 
@@ -134,13 +136,15 @@ def _write_slices(
     assert affine is not None  # as above
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
+    encoder = None
     for z, pixels in enumerate(stored):
         number(ds, uids, role, z + 1)
         position = affine[:3, 3] + affine[:3, 0] * z
         ds.ImagePositionPatient = decimals(position)
         ds.SliceLocation = decimals([position[2]])
         set_pixels(ds, pixels, bits_stored=16)
+        encoder = encoder or SliceEncoder(ds, _VARYING)
         path = folder / f"{z + 1:04d}.dcm"
-        ds.save_as(path, enforce_file_format=True)
+        path.write_bytes(encoder.encode(ds))
         paths.append(path)
     return paths

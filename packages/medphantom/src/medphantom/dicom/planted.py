@@ -12,16 +12,16 @@ from medphantom.dicom.record import Record
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planted:
-    """One identifier in one attribute of one file.
+    """One identifier in one attribute of some files.
 
     Attributes:
-        file: below the folder that was searched.
+        files: below the folder that was searched; the files of one series.
         tag: path of the attribute, such as `(0010,0010)` or `(0040,A730)[0](0040,A123)`.
         kind: `name`, `number`, `date`, `place`, `phone` or `device`.
         value: the identifier as planted; the attribute holds it, alone or within more text.
     """
 
-    file: str
+    files: tuple[str, ...]
     tag: str
     kind: str
     value: str
@@ -51,27 +51,24 @@ def identifiers_of(record: Record) -> dict[str, str]:
     }
 
 
-def find_planted(record: Record, files: Sequence[Path], root: Path) -> tuple[Planted, ...]:
+def find_planted(record: Record, series: Sequence[Sequence[Path]], root: Path) -> tuple[Planted, ...]:
     """Look where the identifiers of a visit stand in its DICOM files.
 
     Args:
         record: the visit.
-        files: its DICOM files.
+        series: its DICOM files; those of one series have headers alike, so the first is searched for all.
         root: the folder that paths are given below.
 
     Returns:
-        One entry for each identifier in each attribute, nested ones too, in the order of the files.
+        One entry for each identifier in each attribute of each series, nested ones too.
     """
     sought = identifiers_of(record)
     found = []
-    for path in files:
-        ds = pydicom.dcmread(path, stop_before_pixels=True)
+    for files in series:
+        ds = pydicom.dcmread(files[0], stop_before_pixels=True)
+        names = tuple(path.relative_to(root).as_posix() for path in files)
         for tag, text in _texts(ds, ""):
-            found += [
-                Planted(file=path.relative_to(root).as_posix(), tag=tag, kind=kind, value=value)
-                for value, kind in sought.items()
-                if value in text
-            ]
+            found += [Planted(files=names, tag=tag, kind=kind, value=value) for value, kind in sought.items() if value in text]
     return tuple(found)
 
 

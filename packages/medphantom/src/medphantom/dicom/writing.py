@@ -148,7 +148,7 @@ def write_visit(
             sizes=files.sizes,
             nifti=nifti,
             reports=reports,
-            planted=_write_planted(record, staged) if identifiers and format != "nifti" else None,
+            planted=_write_planted(record, files, staged) if identifiers and format != "nifti" else None,
         )
     return _moved(written, staged, folder)
 
@@ -197,9 +197,11 @@ def _write_dicom(record: Record, staged: Path, contents: Collection[Content], id
     return VisitFiles(ct=ct, mr=mr, films=films, organs=organs, lesions=lesions, sizes=sizes)
 
 
-def _write_planted(record: Record, staged: Path) -> Path:
+def _write_planted(record: Record, files: VisitFiles, staged: Path) -> Path:
     path = staged / "identifiers.json"
-    rows = [asdict(one) for one in find_planted(record, sorted(staged.rglob("*.dcm")), staged)]
+    alone = (*files.films.values(), files.organs, files.lesions, files.sizes)
+    series = [some for some in (files.ct, *files.mr.values(), *([one] for one in alone if one is not None)) if some]
+    rows = [asdict(one) for one in find_planted(record, series, staged)]
     path.write_text(json.dumps(rows, indent=0) + "\n", encoding="utf-8")
     return path
 

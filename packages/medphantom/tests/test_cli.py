@@ -1,0 +1,150 @@
+"""`med-phantom`: one command writes a population, says so, and tells mistakes in one line."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COARSE = ("--spacing", "14,12,12", "--seed", "4")
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "medphantom.cli", *arguments], capture_output=True, text=True, check=False, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("cli") / "out"
+    done = run(
+        "make",
+        str(out),
+        "--patients",
+        "2",
+        "--sites",
+        "2",
+        "--visits",
+        "2",
+        "--prevalence",
+        "nodule=1,effusion=0",
+        "--modalities",
+        "ct,dx,mr",
+        "--format",
+        "both",
+        *COARSE,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 synthetic patients" in done.stdout
+    assert "patients: 2 of 2" in done.stderr
+    return out
+
+
+def test_one_command_writes_every_patient_visit_and_modality(made):
+    rows = [json.loads(line) for line in (made / "patients.jsonl").read_text().splitlines()]
+    assert [(row["patient_id"], len(row["visits"])) for row in rows] == [("PHANTOM-4-00000", 2), ("PHANTOM-4-00001", 2)]
+    for row in rows:
+        for visit in row["visits"]:
+            assert {"ct_dicom", "mr_T1w_dicom", "mr_T2w_dicom", "organs", "identifiers", "ct", "mr_T1w", "labels", "lobes"} <= set(
+                visit["files"]
+            )
+            assert ("displacement" in visit["files"]) == (visit["visit"] == 1)
+            assert "effusion" not in {finding["kind"] for finding in visit["findings"]}
+        # a nodule may be new on the second visit
+        assert "nodule" in {finding["kind"] for visit in row["visits"] for finding in visit["findings"]}
+    options = json.loads((made / "population.json").read_text())
+    assert len(options["sites"]) == 2
+    assert options["spacing_mm"] == [14.0, 12.0, 12.0]
+
+
+def test_the_same_command_again_keeps_what_is_there(made):
+    before = {path: path.stat().st_mtime_ns for path in made.rglob("PHANTOM*/**/*") if path.is_file()}
+    done = run(
+        "make",
+        str(made),
+        "--patients",
+        "2",
+        "--sites",
+        "2",
+        "--visits",
+        "2",
+        "--prevalence",
+        "nodule=1,effusion=0",
+        "--modalities",
+        "ct,dx,mr",
+        "--format",
+        "both",
+        *COARSE,
+    )
+    assert done.returncode == 0
+    assert "(0 made, 2 kept)" in done.stdout
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_another_command_into_the_same_folder_is_refused(made):
+    done = run("make", str(made), "--patients", "2", *COARSE)
+    assert done.returncode == 2
+    assert "was made with other options" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_only_the_findings_that_were_named_occur(tmp_path):
+    done = run(
+        "make",
+        str(tmp_path / "out"),
+        "--patients",
+        "1",
+        "--findings",
+        "pacemaker,nodule",
+        "--prevalence",
+        "pacemaker=1",
+        "--no-identifiers",
+        *COARSE,
+    )
+    assert done.returncode == 0
+    row = json.loads((tmp_path / "out" / "patients.jsonl").read_text())
+    kinds = {finding["kind"] for finding in row["visits"][0]["findings"]}
+    assert "pacemaker" in kinds <= {"pacemaker", "nodule"}
+    assert not list(tmp_path.rglob("identifiers.json"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--patiens", "2"), "--patients, "),
+        (("--findings", "nodul"), "--findings: no 'nodul'. Did you mean nodule?"),
+        (("--prevalence", "efusion=0.2"), "Did you mean effusion?"),
+        (("--prevalence", "effusion=often"), "is not KIND=SHARE"),
+        (("--prevalence", "effusion=2"), "is a share of its patients"),
+        (("--modalities", "ct,xr"), "--modalities: no 'xr'. Use ct, dx, mr"),
+        (("--modalities", ""), "--modalities names nothing"),
+        (("--spacing", "1,2"), "neither one positive number nor three"),
+        (("--size", "0"), "neither one positive number nor three"),
+        (("--labels", "some"), "labels must be 'basic' or 'full'"),
+        (("--format", "png"), "format must be"),
+        (("--patients", "0"), "--patients"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line_with_code_2(arguments, said, tmp_path, capsys):
+    # in this process: a subprocess for each would take a second each
+    from medphantom.cli import main
+
+    with pytest.raises(SystemExit) as ended:
+        main(["make", str(tmp_path / "out"), *arguments])
+    error = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert said in error
+    assert error.startswith("med-phantom: error: ")
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_help_names_every_option(capsys):
+    from medphantom.cli import main
+
+    with pytest.raises(SystemExit) as ended:
+        main(["make", "--help"])
+    assert ended.value.code == 0
+    said = capsys.readouterr().out
+    for option in ("--patients", "--sites", "--visits", "--workers", "--prevalence", "--no-identifiers"):
+        assert option in said
