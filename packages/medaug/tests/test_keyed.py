@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medaug import Affine, Compose, Flip, Gamma, Noise, key_digest
+from medaug import Affine, BSpline, Compose, Crop, Elastic, Flip, Gamma, Noise, OneOf, Rot90, Zoom, key_digest
 
 AUGMENT = Compose(
     [
@@ -16,6 +16,17 @@ AUGMENT = Compose(
         Gamma(p=0.6),
         Noise(std=(0.0, 0.2), p=0.7),
     ]
+)
+MANY = Compose(
+    [
+        BSpline(spacing_mm=4.0, magnitude_mm=1.0, p=0.5),
+        OneOf([Affine(rotation_deg=15.0, shear_deg=3.0), Rot90(), Gamma()]),
+        Elastic(sigma_mm=3.0, magnitude_mm=0.3, p=0.5),
+        Zoom(p=0.5),
+        Gamma(p=0.6),
+        Noise(std=(0.0, 0.2), p=0.7),
+    ],
+    interpolation="cubic",
 )
 
 
@@ -37,17 +48,32 @@ def make_sample(name: str, shape: tuple[int, ...]) -> dict[str, object]:
     st.sampled_from([(9, 11), (5, 6, 7)]),
     st.integers(0, 3),
     st.integers(0, 5),
+    st.sampled_from([AUGMENT, MANY]),
 )
-def test_a_sample_is_the_same_alone_and_in_any_batch(ids, shape, epoch, view):
+def test_a_sample_is_the_same_alone_and_in_any_batch(ids, shape, epoch, view, augment):
     samples = [make_sample(str(i), shape) for i in ids]
     keys = [(3, epoch, str(i), view) for i in ids]
     batch = {name: torch.stack([s[name] for s in samples]) for name in ("image", "mask", "spacing")}
     batch |= {name: [s[name] for s in samples] for name in ("points", "boxes")}
-    out = AUGMENT.batch({**batch, "key": keys})
+    out = augment.batch({**batch, "key": keys})
     for row, (sample, key) in enumerate(zip(samples, keys, strict=True)):
-        alone = AUGMENT(sample, key)
-        for name in ("image", "mask", "points", "boxes"):
+        alone = augment(sample, key)
+        for name in ("image", "mask", "points", "boxes", "spacing"):
             assert torch.equal(out[name][row], alone[name]), name
+
+
+def test_threads_change_no_bit():
+    augment = Compose([BSpline(spacing_mm=20.0, magnitude_mm=5.0), Affine(rotation_deg=20.0), Crop(size=(40, 50, 60))])
+    sample = {"image": torch.randn(1, 44, 60, 64), "mask": torch.randint(0, 4, (44, 60, 64)), "spacing": (2.0, 1.0, 1.0)}
+    before = torch.get_num_threads()
+    outs = []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            outs.append(augment(sample, (0, 0, "a", 0)))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(out[name], outs[0][name]) for out in outs for name in ("image", "mask"))
 
 
 def test_another_epoch_view_sample_or_seed_draws_anew():
@@ -79,6 +105,7 @@ def test_input_is_not_changed():
     copies = {name: value.clone() for name, value in sample.items()}
     for view in range(5):
         AUGMENT(sample, (0, 0, "a", view))
+        Compose([Noise(), Gamma()])(sample, (0, 0, "a", view))
     assert all(torch.equal(sample[name], copies[name]) for name in copies)
 
 

@@ -39,6 +39,8 @@ class OneOf:
         for transform in self.transforms:
             if not isinstance(transform, SpatialTransform | IntensityTransform):
                 raise AugmentationError("OneOf", f"{transform!r} is no transform; it needs a method `extend` or `change`")
+            if getattr(transform, "sets_shape", False):
+                raise AugmentationError("OneOf", f"{transform!r} sets the output's shape, which is one for all; put it beside `OneOf`")
         if self.weights is not None:
             object.__setattr__(self, "weights", tuple(self.weights))
             if len(self.weights) != len(self.transforms) or min(self.weights) < 0 or not 0 < sum(self.weights) < float("inf"):

@@ -83,7 +83,7 @@ class Plan:
     @property
     def extent_mm(self) -> Numbers:
         """Size of the window between the outer faces of its voxels, (B, dims) mm."""
-        return self.spacing * np.array(self.shape)
+        return np.asarray(self.spacing * np.array(self.shape))
 
     def move(self, forward: Numbers, on: Rows) -> "Plan":
         """Move content about the window's centre.

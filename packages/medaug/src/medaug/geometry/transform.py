@@ -8,7 +8,10 @@ from medaug.geometry.plan import Plan, Rows
 
 @runtime_checkable
 class SpatialTransform(Protocol):
-    """Moves the content of images, or the window through which they are seen, each sample by parameters of its own."""
+    """Moves the content of images, or the window through which they are seen, each sample by parameters of its own.
+
+    One that sets the output's shape says so by a class attribute `sets_shape = True`: a batch has one shape, so `OneOf` does not take it.
+    """
 
     def extend(self, plan: Plan, draws: Draws, on: Rows) -> Plan:
         """Add this transform to the plan of a batch.

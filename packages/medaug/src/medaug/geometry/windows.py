@@ -1,6 +1,7 @@
 """What the output shows: crops, pads, zooms and other grids. Content stays where it is, so `affine` stays true."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -28,6 +29,7 @@ class Crop:
             shapes that differ in the batch.
     """
 
+    sets_shape: ClassVar[bool] = True
     size: tuple[int, ...] | None = None
     size_mm: tuple[float, ...] | None = None
     spacing_mm: tuple[float, ...] | None = None
@@ -43,7 +45,6 @@ class Crop:
 
     def extend(self, plan: Plan, draws: Draws, on: Rows) -> Plan:
         """See `SpatialTransform.extend`."""
-        _everyone("Crop", on)
         for value in (self.size, self.size_mm, self.spacing_mm):
             _check_axes("Crop", value, plan.dims)
         spacing = plan.spacing
@@ -77,6 +78,7 @@ class Pad:
         AugmentationError: for neither, or one that is not positive; when used, for another number of axes than the image's.
     """
 
+    sets_shape: ClassVar[bool] = True
     size: tuple[int, ...] | None = None
     multiple: tuple[int, ...] | None = None
 
@@ -88,7 +90,6 @@ class Pad:
 
     def extend(self, plan: Plan, draws: Draws, on: Rows) -> Plan:
         """See `SpatialTransform.extend`."""
-        _everyone("Pad", on)
         for value in (self.size, self.multiple):
             _check_axes("Pad", value, plan.dims)
         shape = plan.shape if self.size is None else tuple(max(a, b) for a, b in zip(plan.shape, self.size, strict=True))
@@ -147,6 +148,7 @@ class Resize:
         AugmentationError: unless exactly one is given and positive; when used, for another number of axes than the image's, or shapes that differ in the batch.
     """
 
+    sets_shape: ClassVar[bool] = True
     shape: tuple[int, ...] | None = None
     spacing_mm: tuple[float, ...] | None = None
 
@@ -158,7 +160,6 @@ class Resize:
 
     def extend(self, plan: Plan, draws: Draws, on: Rows) -> Plan:
         """See `SpatialTransform.extend`."""
-        _everyone("Resize", on)
         for value in (self.shape, self.spacing_mm):
             _check_axes("Resize", value, plan.dims)
         middle = np.zeros_like(plan.spacing)
@@ -184,6 +185,7 @@ class RandomResizedCrop:
     Source: Szegedy et al., "Going deeper with convolutions", CVPR 2015, whose crops these are, in any number of axes.
     """
 
+    sets_shape: ClassVar[bool] = True
     shape: tuple[int, ...]
     scale: tuple[float, float] = (0.3, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
@@ -197,7 +199,6 @@ class RandomResizedCrop:
 
     def extend(self, plan: Plan, draws: Draws, on: Rows) -> Plan:
         """See `SpatialTransform.extend`."""
-        _everyone("RandomResizedCrop", on)
         _check_axes("RandomResizedCrop", self.shape, plan.dims)
         volume = draws.uniform("scale", *self.scale)[:, None]
         form = np.concatenate([draws.log_uniform("ratio", *self.ratio, size=(plan.dims - 1,)), np.ones_like(volume)], axis=1)
@@ -216,14 +217,9 @@ def _one_shape(plan: Plan, sizes: Numbers) -> tuple[int, ...]:
     shapes = np.maximum(np.rint(sizes), 1).astype(int)
     if (shapes != shapes[0]).any():
         raise plan.error(
-            f"come out in shapes {tuple(shapes.min(0))} to {tuple(shapes.max(0))}, a batch has one; set the shape, e.g. `Crop(size=…, spacing_mm=…)`"
+            f"come out in shapes {tuple(shapes.min(0).tolist())} to {tuple(shapes.max(0).tolist())}, a batch has one; set the shape, e.g. `Crop(size=…, spacing_mm=…)`"
         )
     return tuple(int(n) for n in shapes[0])
-
-
-def _everyone(transform: str, on: Rows) -> None:
-    if not on.all():
-        raise AugmentationError(transform, "sets the output's shape, which is one for all; it cannot stand in `OneOf`")
 
 
 def _check_positive(transform: str, name: str, value: tuple[float, ...] | None) -> None:

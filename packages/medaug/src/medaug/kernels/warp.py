@@ -14,6 +14,7 @@ from medaug.kernels.warp_sampling import FILL, copy_row, cubic_row, find_cells, 
 def warp(
     first: int,
     last: int,
+    joined: npt.NDArray[np.float64],
     matrices: npt.NDArray[np.float64],
     coefficients: npt.NDArray[np.float64],
     lattices: npt.NDArray[np.int64],
@@ -37,6 +38,7 @@ def warp(
     Args:
         first: the first row.
         last: one past the last row.
+        joined: (B, 4, 4) the whole way of a sample that nothing deforms.
         matrices: (B, K + 1, 4, 4), see `warp_coordinates.follow_row`, as are the next four.
         coefficients: of all lattices.
         lattices: (K, 4).
@@ -52,8 +54,8 @@ def warp(
         fill: (B, C) in the output's dtype.
         out: (B, C, W).
         grid: shape of the output.
-        labels: (B, V) mask as unsigned integers of its size, or (0, 1).
-        moved: (B, W) the mask's output.
+        labels: (B, 1, V) mask as unsigned integers of its size, or (0, 1, 1).
+        moved: (B, 1, W) the mask's output.
     """
     channels = source.shape[1]
     n0, n1, n = grid
@@ -68,43 +70,40 @@ def warp(
         if exact[row] and mode == FILL:
             start, step, low, high = _run(whole[row], z, y, n, shape)
             for channel in range(channels):
-                copy_row(source[row, channel], start, step, low, high, n, fill[row, channel], out[row, channel, at : at + n])
+                copy_row(source, row, channel, start, step, low, high, at, n, fill[row, channel], out)
             if masked:
-                copy_row(labels[row], start, step, low, high, n, 0, moved[row, at : at + n])
+                copy_row(labels, row, 0, start, step, low, high, at, n, 0, moved)
             continue
-        m = matrices[row, 0]
+        bent = active[row].any()
+        m = matrices[row, 0] if bent else joined[row]
         aligned = m[0, 2] == 0.0 and m[1, 2] == 0.0 and m[3, 0] == 0.0 and m[3, 1] == 0.0 and m[3, 2] == 0.0
         k0, k1, k2 = samples[row]
         count = k0 * k1 * k2
-        if masked or count == 1:
-            start_row(c, m, z, y, 0.0, n)
-            follow_row(c, n, matrices, coefficients, lattices, active, backward, n0 == 1 and shape[0] == 1, row, aligned, line)
+        # the mask is read in the middle of a voxel: with several places of their own that takes a turn more
+        for part in range(-1 if masked and count > 1 else 0, count):
+            middle = part < 0 or count == 1
+            a, b, d = (0.0, 0.0, 0.0) if middle else ((part // (k1 * k2) + 0.5) / k0, (part // k2 % k1 + 0.5) / k1, (part % k2 + 0.5) / k2)
+            shift = 0.0 if middle else 0.5
+            start_row(c, m, z + a - shift, y + b - shift, d - shift, n)
+            if bent:
+                follow_row(c, n, matrices, coefficients, lattices, active, backward, n0 == 1 and shape[0] == 1, row, aligned, line)
             found = find_cells(c, n, shape, mode, base, fraction, inside)
-            if masked:
-                nearest_row(labels[row], base, fraction, inside, n, shape, 0, moved[row, at : at + n])
-        if count == 1:
+            if masked and middle:
+                nearest_row(labels[row, 0], base, fraction, inside, n, shape, 0, moved[row, 0, at : at + n])
+            if part < 0:
+                continue
             for channel in range(channels):
                 to, outside = out[row, channel, at : at + n], fill[row, channel]
-                if found == 0:
+                if found == 0 and count == 1:
                     to[:] = outside
                 elif exact[row]:
                     nearest_row(source[row, channel], base, fraction, inside, n, shape, outside, to)
                 elif cubic:
-                    cubic_row(source[row, channel], base, fraction, inside, n, shape, outside, to, False, weights, taps)
-                else:
-                    linear_row(source[row, channel], base, fraction, inside, n, shape, outside, to, False)
-            continue
-        for part in range(count):
-            a, b, d = part // (k1 * k2), part // k2 % k1, part % k2
-            start_row(c, m, z + (a + 0.5) / k0 - 0.5, y + (b + 0.5) / k1 - 0.5, (d + 0.5) / k2 - 0.5, n)
-            follow_row(c, n, matrices, coefficients, lattices, active, backward, n0 == 1 and shape[0] == 1, row, aligned, line)
-            find_cells(c, n, shape, mode, base, fraction, inside)
-            for channel in range(channels):
-                to, outside = out[row, channel, at : at + n], fill[row, channel]
-                if cubic:
                     cubic_row(source[row, channel], base, fraction, inside, n, shape, outside, to, part > 0, weights, taps)
                 else:
                     linear_row(source[row, channel], base, fraction, inside, n, shape, outside, to, part > 0)
+        if count == 1:
+            continue
         for channel in range(channels):
             for i in range(at, at + n):
                 out[row, channel, i] /= count

@@ -1,8 +1,11 @@
 """Where a row of voxels reads: matrices and B-spline displacements, applied to a row of coordinates in float64.
 
 Everything is written for three axes; planar data has one voxel along the first. A displacement is a lattice of cubic B-spline coefficients, in units of
-the lattice's own spacing; it ends in four planes of zeros on every side, so it fades to nothing and no tap needs a check.
+the lattice's own spacing, as are places there, counted from its middle; it has an odd number of points along each axis and ends in four planes of zeros on
+every side, so it fades to nothing and no tap needs a check.
 """
+
+import math
 
 import numpy as np
 import numpy.typing as npt
@@ -63,10 +66,12 @@ def deform_row(c: Floats, n: int, lattice: Floats, planar: bool, aligned: bool, 
                 weight = w[a] * v[b]
                 for k in range(n2):
                     line[axis, k] += weight * lattice[axis, first + a, second + b, k]
+    middle = n2 // 2
     for i in range(n):
-        r = min(max(c[2, i], 1.0), n2 - 3.0)
-        j = int(r)
-        w0, w1, w2, w3 = _weights(r - j)
+        r = min(max(c[2, i], 1.0 - middle), middle - 2.0)
+        cell = math.floor(r)
+        j = int(cell) + middle
+        w0, w1, w2, w3 = _weights(r - cell)
         for axis in range(3):
             c[axis, i] += w0 * line[axis, j - 1] + w1 * line[axis, j] + w2 * line[axis, j + 1] + w3 * line[axis, j + 2]
 
@@ -191,9 +196,17 @@ def _taps(g: float, n: int, single: bool) -> tuple[int, int, tuple[float, float,
     """First control point, how many, and their weights."""
     if single:
         return 0, 1, (1.0, 0.0, 0.0, 0.0)
-    g = min(max(g, 1.0), n - 3.0)
-    j = int(g)
-    return j - 1, 4, _weights(g - j)
+    middle = n // 2
+    g = min(max(g, 1.0 - middle), middle - 2.0)
+    cell = math.floor(g)
+    return int(cell) + middle - 1, 4, _weights(g - cell)
+
+
+@njit(cache=True, nogil=True)
+def _rest(g: float, n: int) -> float:
+    """How far a place lies past its second control point."""
+    g = min(max(g, 1.0 - n // 2), n // 2 - 2.0)
+    return g - math.floor(g)
 
 
 @njit(cache=True, nogil=True)
@@ -217,9 +230,8 @@ def _gradient(p: Floats, lattice: Floats, planar: bool, u: Floats, jacobian: Flo
     i, count, wp = _taps(p[0], lattice.shape[1], planar)
     j, _, wq = _taps(p[1], lattice.shape[2], False)
     k, _, wr = _taps(p[2], lattice.shape[3], False)
-    dp = (0.0, 0.0, 0.0, 0.0) if planar else _slopes(min(max(p[0], 1.0), lattice.shape[1] - 3.0) - (i + 1))
-    dq = _slopes(min(max(p[1], 1.0), lattice.shape[2] - 3.0) - (j + 1))
-    dr = _slopes(min(max(p[2], 1.0), lattice.shape[3] - 3.0) - (k + 1))
+    dp = (0.0, 0.0, 0.0, 0.0) if planar else _slopes(_rest(p[0], lattice.shape[1]))
+    dq, dr = _slopes(_rest(p[1], lattice.shape[2])), _slopes(_rest(p[2], lattice.shape[3]))
     for axis in range(3):
         u[axis] = jacobian[axis, 0] = jacobian[axis, 1] = jacobian[axis, 2] = 0.0
         for a in range(count):

@@ -109,7 +109,8 @@ def cubic_row(
             for axis in range(3):
                 _keys(fraction[axis, i], weights[axis])
                 for a in range(4):
-                    taps[axis, a] = np.uintp(min(max(cell[axis] + a - 1, 0), shape[axis] - 1) * strides[axis])
+                    at = int(cell[axis]) + a - 1
+                    taps[axis, a] = np.uintp(min(max(at, 0), shape[axis] - 1) * strides[axis])
             v = np.float32(0)
             for a in range(4):
                 if n0 == 1 and a != 1:
@@ -145,17 +146,29 @@ def nearest_row(
 
 
 @njit(cache=True, nogil=True)
-def copy_row(source: Any, start: int, step: int, first: int, last: int, n: int, fill: Any, out: Any) -> None:
-    """Copy voxels first..last of a row of n, every `step` of a flat volume from `start`; the rest takes the fill."""
-    for i in range(first):
-        out[i] = fill
+def copy_row(
+    source: Any, row: int, channel: int, start: int, step: int, first: int, last: int, at: int, n: int, fill: Any, out: Any
+) -> None:
+    """Fill n voxels from `at` of out (B, C, W): first..last with every `step` voxel of source (B, C, V) from `start`, the rest with the fill.
+
+    Whole arrays are passed, not their rows, and indices are unsigned: views and tests for negative indices would take longer than the copy.
+    """
+    to = np.uintp(at)
+    for i in range(np.uintp(first)):
+        out[row, channel, to + i] = fill
+    count, begin = np.uintp(max(last - first, 0)), np.uintp(max(start + step * first, 0))
+    to += np.uintp(first)
     if step == 1:
-        out[first:last] = source[start + first : start + last]
+        for i in range(count):
+            out[row, channel, to + i] = source[row, channel, begin + i]
+    elif step == -1:
+        for i in range(count):
+            out[row, channel, to + i] = source[row, channel, begin - i]
     else:
-        for i in range(first, last):
-            out[i] = source[start + step * i]
-    for i in range(last, n):
-        out[i] = fill
+        for i in range(count):
+            out[row, channel, to + i] = source[row, channel, np.uintp(np.int64(begin) + step * np.int64(i))]
+    for i in range(np.uintp(at + max(last, first)), np.uintp(at + n)):
+        out[row, channel, i] = fill
 
 
 @njit(cache=True, nogil=True)

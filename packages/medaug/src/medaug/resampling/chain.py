@@ -33,7 +33,7 @@ class Chain:
         for matrix, lattice in zip(plan.matrices[:-1], plan.lattices, strict=True):
             units = _to_units(lattice, plan.dims)
             matrices.append(units @ matrix @ places)
-            places = np.linalg.inv(units)
+            places = np.asarray(np.linalg.inv(units), np.float64)
         matrices.append(np.linalg.inv(to_mm(plan.source_shape, plan.source_spacing)) @ plan.matrices[-1] @ places)
         spatial = np.stack(matrices, axis=1)
         if plan.dims == 2:
@@ -87,9 +87,5 @@ class Chain:
 
 
 def _to_units(lattice: Lattice, dims: int) -> Numbers:
-    """Millimetres about the centre -> units of a lattice, (dims + 1, dims + 1)."""
-    result = np.eye(dims + 1)
-    for axis, n in enumerate(lattice.coefficients.shape[-dims:]):
-        result[axis, axis] = 1 / lattice.spacing_mm
-        result[axis, dims] = (n - 1) / 2
-    return result
+    """Millimetres about the centre -> units of a lattice about its middle, (dims + 1, dims + 1)."""
+    return np.diag([1 / lattice.spacing_mm] * dims + [1.0])

@@ -8,7 +8,7 @@ from torch.nn.functional import grid_sample
 from medaug.draws import Numbers
 from medaug.geometry.plan import Lattice, Rows
 from medaug.kernels.warp_sampling import FILL, REFLECT
-from medaug.resampling.chain import Chain
+from medaug.resampling.chain import Chain, Whole
 
 _FAR = 1e9
 
@@ -16,7 +16,7 @@ _FAR = 1e9
 def warp_dense(
     chain: Chain,
     exact: Rows,
-    samples: np.ndarray[tuple[int, ...], np.dtype[np.int64]],
+    samples: Whole,
     image: Tensor,
     mask: Tensor | None,
     grid: tuple[int, ...],
@@ -43,21 +43,14 @@ def warp_dense(
     outside = torch.from_numpy(fill).to(image.device, torch.float32).view(count, channels, 1, 1, 1)
     values = flat.float()
     out = torch.zeros((count, channels, *solid), device=image.device)
-    parts = samples.max(0)
-    for a in range(parts[0]):
-        for b in range(parts[1]):
-            for c in range(parts[2]):
-                # a sample that needs fewer places than another of the batch reads some of them twice, evenly where counts divide
-                turn = np.array([a, b, c]) % samples
-                share = _share(parts, samples, (a, b, c))
-                at = (
-                    middle
-                    if (samples == 1).all()
-                    else _folded(places(chain, solid, image.device, (turn + 0.5) / samples - 0.5), shape, mode)
-                )
-                value = _cubic(values, at, shape) if cubic else _linear(values, at, shape)
-                value = torch.where(_inside(at, shape, mode)[:, None], value, outside)
-                out += value * torch.from_numpy(share).to(image.device, torch.float32).view(-1, 1, 1, 1, 1)
+    for turn in np.ndindex(*samples.max(0)):
+        # a sample that needs fewer places than another of the batch sits the later turns out
+        share = np.where((np.array(turn) < samples).all(axis=1), 1.0 / samples.prod(axis=1), 0.0)
+        offset = (np.minimum(turn, samples - 1) + 0.5) / samples - 0.5
+        at = _folded(places(chain, solid, image.device, offset), shape, mode) if offset.any() else middle
+        value = _cubic(values, at, shape) if cubic else _linear(values, at, shape)
+        value = torch.where(_inside(at, shape, mode)[:, None], value, outside)
+        out += value * torch.from_numpy(share).to(image.device, torch.float32).view(-1, 1, 1, 1, 1)
     result = out.to(kept).view(count, channels, *grid)
     if exact.any():
         chosen = torch.from_numpy(np.flatnonzero(exact)).to(image.device)
@@ -82,11 +75,6 @@ def places(chain: Chain, grid: tuple[int, ...], device: torch.device, offset: Nu
     return c
 
 
-def _share(parts: Numbers, samples: Numbers, turn: tuple[int, int, int]) -> Numbers:
-    """Weight of a turn for each sample, (B,): turns past a sample's own count weigh nothing."""
-    return np.where((np.array(turn) < samples).all(axis=1), 1.0 / samples.prod(axis=1), 0.0)
-
-
 def _projected(c: list[Tensor], matrices: Numbers) -> list[Tensor]:
     m = torch.from_numpy(np.ascontiguousarray(matrices)).to(c[0].device)[..., None, None, None]
     out = [m[:, i, 0] * c[0] + m[:, i, 1] * c[1] + m[:, i, 2] * c[2] + m[:, i, 3] for i in range(3)]
@@ -107,10 +95,10 @@ def _displacement(c: list[Tensor], lattice: Lattice) -> list[Tensor]:
             starts.append(torch.zeros_like(place, dtype=torch.int64))
             weights.append([torch.ones_like(place)])
             continue
-        g = place.clamp(1.0, n - 3.0)
-        j = g.floor()
-        t, s = g - j, 1 - (g - j)
-        starts.append(j.long() - 1)
+        g = place.clamp(1.0 - n // 2, n // 2 - 2.0)
+        t = g - g.floor()
+        s = 1 - t
+        starts.append(g.floor().long() + n // 2 - 1)
         weights.append([s**3 / 6, (3 * t**3 - 6 * t**2 + 4) / 6, (3 * s**3 - 6 * s**2 + 4) / 6, t**3 / 6])
     total = [torch.zeros_like(c[0]) for _ in range(3)]
     for a, wa in enumerate(weights[0]):

@@ -12,14 +12,14 @@ from torch import Tensor
 from medaug.draws import Numbers
 from medaug.kernels.warp import warp
 from medaug.kernels.warp_sampling import BORDER, FILL, REFLECT
-from medaug.resampling.chain import Chain
+from medaug.resampling.chain import Chain, Whole
 from medaug.resampling.dense import warp_dense
 
 Interpolation = Literal["linear", "cubic"]
 Outside = Literal["minimum", "border", "reflect"] | float
 """What a voxel takes that reads outside the image: its channel's minimum, the edge's value, the mirrored image, or a number."""
 
-_NATIVE = {torch.uint8, torch.int16, torch.float32, torch.float64}
+_NATIVE = {torch.int16, torch.float32, torch.float64}  # a kernel takes seconds to compile, so rarer types are cast first
 _UNSIGNED = {1: torch.uint8, 2: torch.uint16, 4: torch.uint32, 8: torch.uint64}
 _SPLIT = 1 << 16  # voxels below which a second thread costs more than it saves
 
@@ -92,7 +92,7 @@ class Warper:
             return False
         return bool(((places[..., :3] - reach >= -0.5) & (places[..., :3] + reach <= np.array(solid_source) - 0.5)).all())
 
-    def _samples(self) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+    def _samples(self) -> Whole:
         """Places to average in an output voxel along each axis, (B, 3): one a two source voxels, as linear interpolation reads two."""
         if not self.antialias:
             return np.ones((len(self.chain.matrices), 3), np.int64)
@@ -101,7 +101,7 @@ class Warper:
         ahead = joined[:, :3] @ np.append(middle, 1.0)
         depth = joined[:, 3] @ np.append(middle, 1.0)
         slopes = (joined[:, :3, :3] * depth[:, None, None] - ahead[:, :, None] * joined[:, 3, None, :3]) / depth[:, None, None] ** 2
-        return np.maximum(np.ceil(np.sqrt((slopes**2).sum(1)) / 2 - 1e-6), 1).astype(np.int64)
+        return np.asarray(np.maximum(np.ceil(np.sqrt((slopes**2).sum(1)) / 2 - 1e-6), 1), np.int64)
 
     def _warped(self, image: Tensor, mask: Tensor | None, cubic: bool, mode: int, fill: Numbers) -> tuple[Tensor, Tensor | None]:
         kept = image.dtype if image.is_floating_point() else torch.float32
@@ -116,8 +116,9 @@ class Warper:
         coefficients, lattices, active = self.chain.flat()
         first, lines = solid(self.grid), count * math.prod(solid(self.grid)[:2])
         filled = out.numpy().reshape(count, channels, voxels)
-        none = np.empty((0, 1), np.uint8)
+        none = np.empty((0, 1, 1), np.uint8)
         arguments = (
+            self.chain.joined,
             self.chain.matrices,
             coefficients,
             lattices,
@@ -133,8 +134,8 @@ class Warper:
             fill.astype(filled.dtype),
             filled,
             first,
-            none if mask is None else _plain(mask).reshape(count, math.prod(self.source)),
-            none if moved is None else _plain(moved).reshape(count, voxels),
+            none if mask is None else _plain(mask).reshape(count, 1, math.prod(self.source)),
+            none if moved is None else _plain(moved).reshape(count, 1, voxels),
         )
         threads = min(torch.get_num_threads(), lines) if count * voxels >= _SPLIT else 1
         bounds = [lines * t // threads for t in range(threads + 1)]
@@ -161,4 +162,4 @@ def _minimum(image: Tensor) -> Numbers:
     """Minimum of each channel, (B, C) float64."""
     if image.device.type != "cpu" or image.dtype in (torch.float16, torch.bfloat16):
         return image.flatten(2).amin(2).double().cpu().numpy()
-    return np.asarray(image.numpy().reshape(*image.shape[:2], -1).min(axis=2), np.float64)
+    return np.asarray(image.numpy().reshape(*image.shape[:2], math.prod(image.shape[2:])).min(axis=2), np.float64)
