@@ -5,30 +5,34 @@ from collections.abc import Callable
 from typing import Any
 
 from medaug.errors import AugmentationError
-from medaug.presets import ct, general, mr, ultrasound, xray
 from medaug.presets.catalogue import did_you_mean
+from medaug.presets.ct import ct_classification, ct_detection, ct_dino, ct_mae, ct_segmentation
+from medaug.presets.general import light, nnunet, registration
+from medaug.presets.mr import mr_classification, mr_dino, mr_mae, mr_segmentation
+from medaug.presets.ultrasound import ultrasound_classification, ultrasound_segmentation
+from medaug.presets.xray import xray_classification, xray_detection, xray_dino, xray_mae
 
 _PRESETS: dict[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
-        ct.ct_classification,
-        ct.ct_detection,
-        ct.ct_dino,
-        ct.ct_mae,
-        ct.ct_segmentation,
-        general.light,
-        general.nnunet,
-        general.registration,
-        mr.mr_classification,
-        mr.mr_dino,
-        mr.mr_mae,
-        mr.mr_segmentation,
-        ultrasound.ultrasound_classification,
-        ultrasound.ultrasound_segmentation,
-        xray.xray_classification,
-        xray.xray_detection,
-        xray.xray_dino,
-        xray.xray_mae,
+        ct_classification,
+        ct_detection,
+        ct_dino,
+        ct_mae,
+        ct_segmentation,
+        light,
+        nnunet,
+        registration,
+        mr_classification,
+        mr_dino,
+        mr_mae,
+        mr_segmentation,
+        ultrasound_classification,
+        ultrasound_segmentation,
+        xray_classification,
+        xray_detection,
+        xray_dino,
+        xray_mae,
     )
 }
 
