@@ -1,6 +1,7 @@
 """Devices: pacemaker, central line, tracheal tube, port. Metal and radio-opaque plastic, the densest things in a picture."""
 
 import itertools
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -179,8 +180,11 @@ def _paint_device(
     material: Material,
     parameters: dict[str, float | str | bool],
 ) -> Truth:
-    """Paint thick parts and a line. A line thinner than a voxel is painted as wide as one, and as much fainter as it is thinner."""
-    wide = max(radius_mm, 0.6 * scene.softness_mm)
+    """Paint thick parts and a line. A line thinner than a voxel is painted as wide as one, and as much fainter as it is thinner.
+
+    Half a voxel's diagonal is the radius at which no line slips between voxel centres, so that the mask is in one piece.
+    """
+    wide = max(radius_mm, 0.5 * math.hypot(*scene.grid.spacing_mm))
     faint = np.float32((radius_mm / wide) ** 2)
     distance = np.full(scene.grid.shape, 1000, np.float32)
     share = np.zeros(scene.grid.shape, np.float32)
