@@ -12,6 +12,8 @@ from torch import Tensor
 from medaug.draws import Numbers
 from medaug.kernels import axis as kernel
 
+_NARROW = 8
+
 
 def map_axis(x: Tensor, axis: int, matrices: Numbers) -> Tensor:
     """Multiply every line along a spatial axis by the sample's matrix.
@@ -48,22 +50,37 @@ def _map_axis_torch(x: Tensor, place: int, matrices: Numbers) -> Tensor:
     return mapped.movedim(1, place).contiguous()
 
 
-def gaussian_matrices(length: int, sigma: Numbers) -> Numbers:
-    """Blur by sampled Gaussians cut at 4 sigma, reflecting at the edges (d c b a | a b c d): (B, length, length) from sigma (B,) in voxels.
+def gaussian_taps(sigma: Numbers, radius: int) -> Numbers:
+    """Weights of a Gaussian blur, (B, 2 · radius + 1) from sigma (B,) in voxels; they sum to 1.
 
-    Every row sums to 1; sigma 0 gives the identity.
+    From sigma 1 on they are samples of the Gaussian, cut at 4 sigma. Below that samples would miss it, so they are 17 taps whose spectrum is the Gaussian's,
+    exp(-2 pi² sigma² f²), up to the Nyquist frequency; sigma 0 is the identity. Radius is at least `gaussian_radius`.
     """
-    radius = math.ceil(4 * float(sigma.max(initial=0)))
     offsets = np.arange(-radius, radius + 1)
-    floor = np.maximum(sigma, 1e-6)[:, None]
-    # The cut follows each sample's own sigma, so that its neighbours in the batch do not change it.
-    taps = np.exp(-0.5 * (offsets / floor) ** 2) * (np.abs(offsets) <= np.ceil(4 * sigma)[:, None])
+    # Each sample's cut follows its own sigma, and sums run tap after tap, so that a wider neighbour in the batch changes no bit.
+    samples = np.exp(-0.5 * (offsets / np.maximum(sigma, 1)[:, None]) ** 2) * (np.abs(offsets) <= np.ceil(4 * sigma)[:, None])
+    frequency = (np.arange(64) + 0.5) / 64 - 0.5
+    waves = np.cos(2 * np.pi * frequency * offsets[:, None]) * (np.abs(offsets) <= _NARROW)[:, None] / 64
+    spectral = (np.exp(-2 * (np.pi * sigma[:, None] * frequency) ** 2)[:, None] * waves).sum(2)
+    taps = np.where((sigma < 1)[:, None], spectral, samples)
+    return np.asarray(taps / np.cumsum(taps, axis=1)[:, -1:])
+
+
+def gaussian_radius(sigma: Numbers) -> int:
+    """Taps on either side that all of these Gaussians need."""
+    return max(math.ceil(4 * float(sigma.max(initial=0))), _NARROW)
+
+
+def gaussian_matrices(length: int, sigma: Numbers) -> Numbers:
+    """Blur by `gaussian_taps`, reflecting at the edges (d c b a | a b c d): (B, length, length) from sigma (B,) in voxels."""
+    radius = gaussian_radius(sigma)
+    taps = gaussian_taps(sigma, radius)
     result = np.zeros((len(sigma), length, length))
     here = np.arange(length)
-    for tap, offset in enumerate(offsets):
+    for tap, offset in enumerate(range(-radius, radius + 1)):
         there = (here + offset) % (2 * length)
         result[:, here, np.where(there < length, there, 2 * length - 1 - there)] += taps[:, tap, None]
-    return np.asarray(result / result.sum(2, keepdims=True))
+    return result
 
 
 def blur(x: Tensor, sigma: Numbers, axes: tuple[int, ...]) -> Tensor:

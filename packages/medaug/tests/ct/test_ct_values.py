@@ -42,7 +42,7 @@ def test_windows_differ_between_samples_within_their_spans():
     assert abs((width < 400).sum() - 100) < 5 * 7.1
 
 
-@pytest.mark.parametrize(("sharpness", "sigma"), [(-1.0, 1.2), (-0.5, 0.9), (1.5, 0.8)])
+@pytest.mark.parametrize(("sharpness", "sigma"), [(-1.0, 1.2), (-0.5, 0.9), (1.5, 0.6), (1.0, 0.3)])
 def test_a_kernel_multiplies_the_spectrum_by_the_stated_ratio(sharpness, sigma):
     # a point in the middle of a slice of 0.9 x 0.7 mm pixels: its spectrum is the transfer function, along the rows, the columns and the diagonal
     point = torch.zeros(1, 1, 3, 64, 64)
@@ -51,9 +51,7 @@ def test_a_kernel_multiplies_the_spectrum_by_the_stated_ratio(sharpness, sigma):
     assert out[:, :, [0, 2]].abs().max() == 0
     spectrum = np.abs(np.fft.fft2(out[0, 0, 1].double().numpy())) / 1000
     fy, fx = np.fft.fftfreq(64, 0.9)[:, None], np.fft.fftfreq(64, 0.7)
-    near = (np.abs(fy) < 0.35) & (np.abs(fx) < 0.45)
-    expected = mtf_ratio(np.hypot(fy, fx), sharpness, sigma)
-    np.testing.assert_allclose(spectrum[near], expected[near], atol=0.02)
+    np.testing.assert_allclose(spectrum, mtf_ratio(np.hypot(fy, fx), sharpness, sigma), atol=0.02)
 
 
 def test_a_kernel_keeps_flat_tissue():

@@ -1,12 +1,11 @@
 """Dose: the noise of a scan with fewer photons."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
 
-from medaug.axis import blur, gaussian_matrices
+from medaug.axis import blur, gaussian_radius, gaussian_taps
 from medaug.ct.projection import WATER_PER_MM, attenuation, backproject, coarse, fine, in_volume, project
 from medaug.draws import Draws, Numbers
 from medaug.elementwise import exp_, per_sample
@@ -95,8 +94,12 @@ def noise_texture(white: Tensor, sigma: Numbers) -> Tensor:
         sigma: (B, 2) voxels.
     """
     band = blur(white, sigma, (-2, -1)).sub_(blur(white, 2 * sigma, (-2, -1)))
-    reach = math.ceil(8 * float(sigma.max())) + 1
-    narrow, wide = ([gaussian_matrices(2 * reach + 1, s[:, axis])[:, reach] for axis in (0, 1)] for s in (sigma, 2 * sigma))
-    power = (narrow[0] ** 2).sum(1) * (narrow[1] ** 2).sum(1) + (wide[0] ** 2).sum(1) * (wide[1] ** 2).sum(1)
-    power -= 2 * (narrow[0] * wide[0]).sum(1) * (narrow[1] * wide[1]).sum(1)
+    radius = gaussian_radius(2 * sigma)
+    narrow, wide = ([gaussian_taps(s[:, axis], radius) for axis in (0, 1)] for s in (sigma, 2 * sigma))
+    power = _inner(narrow, narrow) + _inner(wide, wide) - 2 * _inner(narrow, wide)
     return band.mul_(per_sample(1 / np.sqrt(power), band))
+
+
+def _inner(a: list[Numbers], b: list[Numbers]) -> Numbers:
+    """Sum of products of two separable kernels, (B,), tap after tap."""
+    return np.asarray(np.cumsum(a[0] * b[0], axis=1)[:, -1] * np.cumsum(a[1] * b[1], axis=1)[:, -1])

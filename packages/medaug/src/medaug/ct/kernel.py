@@ -27,8 +27,8 @@ class KernelChange:
     Raises:
         AugmentationError: for a sharpness below -1, a sigma that is not positive, a sample without spacing, a p outside [0, 1].
 
-    Source: two bands of Gallardo-Estrella et al., "Normalization of emphysema quantification based on energy coefficients of frequency bands", European
-    Radiology 26(2), 2016.
+    Source: two of the bands of Gallardo-Estrella et al., "Normalizing computed tomography data reconstructed with different filter kernels: effect on
+    emphysema quantification", European Radiology 26(2), 2016.
     """
 
     sharpness: Span = (-0.8, 1.0)
@@ -53,8 +53,5 @@ class KernelChange:
 
 
 def mtf_ratio(frequency_per_mm: Numbers, sharpness: float, sigma_mm: float) -> Numbers:
-    """Ratio of the new modulation transfer function to the old: 1 + sharpness (1 - exp(-2 pi² sigma² f²)).
-
-    Sampling keeps to it while sigma is at least 0.8 voxels; below that the blur tends to none.
-    """
+    """Ratio of the new modulation transfer function to the old: 1 + sharpness (1 - exp(-2 pi² sigma² f²))."""
     return np.asarray(1 + sharpness * (1 - np.exp(-2 * (math.pi * sigma_mm * frequency_per_mm) ** 2)))
