@@ -12,7 +12,7 @@ from torch import Tensor
 
 from medaug.errors import AugmentationError
 from medaug.fields import normal_field, smooth_field, uniform_field
-from medaug.kernels.philox import uniforms
+from medaug.kernels.philox import stream_keys, uniforms
 from medaug.keyed import SampleKey, key_digest
 
 Numbers = npt.NDArray[np.float64]
@@ -49,8 +49,8 @@ class Draws:
 
     def uniform(self, name: str, low: float = 0.0, high: float = 1.0, size: tuple[int, ...] = ()) -> Numbers:
         """Draw numbers in [low, high), (B, *size) float64."""
-        unit = uniforms(self.keys(name), math.prod(size)).reshape((len(self), *size))
-        return np.asarray(low + (high - low) * unit)
+        numbers = uniforms(self._digests, _digest(self._stream + name), math.prod(size), float(low), float(high - low))
+        return numbers.reshape((len(self._digests), *size))
 
     def log_uniform(self, name: str, low: float, high: float, size: tuple[int, ...] = ()) -> Numbers:
         """Draw numbers in [low, high) whose logarithm is uniform: factors that halve as often as they double. (B, *size) float64."""
@@ -80,7 +80,7 @@ class Draws:
 
     def keys(self, name: str) -> npt.NDArray[np.uint64]:
         """Give the keys of the generator for a name, (B,): for noise that is made where it is put, see `medaug.fields`."""
-        return _mixed(self._digests ^ np.uint64(_digest(self._stream + name)))
+        return stream_keys(self._digests, _digest(self._stream + name))
 
     def smooth_field(self, name: str, shape: tuple[int, ...], sigma: Numbers, device: torch.device | str = "cpu") -> Tensor:
         """Draw standard normal noise that varies slowly, (B, *shape) float32: as white noise smoothed by a Gaussian.
@@ -105,12 +105,5 @@ class Draws:
 
 
 @lru_cache(maxsize=4096)
-def _digest(stream: str) -> int:
-    return int.from_bytes(hashlib.blake2b(stream.encode(), digest_size=8).digest(), "big")
-
-
-def _mixed(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014): a bijection, so distinct streams keep distinct keys."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(x ^ (x >> np.uint64(31)))
+def _digest(stream: str) -> np.uint64:
+    return np.uint64(int.from_bytes(hashlib.blake2b(stream.encode(), digest_size=8).digest(), "big"))

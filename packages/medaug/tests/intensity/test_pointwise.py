@@ -13,7 +13,8 @@ from medaug.intensity.contrast import Contrast
 from medaug.intensity.gamma import Gamma, raise_to
 from medaug.intensity.histogram import HistogramWarp, warp
 from medaug.intensity.local import LocalBrightness, LocalGamma, raise_locally
-from medaug.intensity.normalise import Clip, Rescale, Window, ZScore
+from medaug.intensity.normalise import Clip, Rescale, Window, ZScore, percentiles
+from medaug.kernels import serving
 from medaug.kernels.pointwise import statistics
 
 KEYS = [(0, 0, "a", 0), (0, 0, "b", 0)]
@@ -122,8 +123,33 @@ def test_rescale_puts_extremes_where_it_says():
     assert (Rescale(low=0.25).change(torch.full((2, 1, 5, 5), 7.0), Draws(KEYS), None) == 0.25).all()
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.floats(-3000, 3000, width=32), min_size=1, max_size=60), st.floats(0, 100))
+def test_percentiles_are_numpys(values, percent):
+    x = torch.tensor([values, values[::-1]])
+    found = percentiles(x, (percent, 100 - percent))
+    expected = np.percentile(x.double().numpy(), (percent, 100 - percent), axis=1)
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_percentiles_by_tensors_are_those_by_loops(monkeypatch):
+    x = hu((3, 997)).round()
+    looped = percentiles(x, (0.5, 30.0, 99.5))
+    monkeypatch.setattr(serving, "loops", lambda device: False)
+    np.testing.assert_array_equal(percentiles(x, (0.5, 30.0, 99.5)), looped)
+
+
+def test_rescale_by_percentiles_leaves_specks_out():
+    x = hu((2, 1, 30, 30)).clamp(-500, 500)
+    x[0, 0, 3, 4], x[1, 0, 5, 6] = 9000.0, -9000.0
+    changed = Rescale(percentiles=(1, 99)).change(x.clone(), Draws(KEYS), None)
+    for row in range(2):
+        low, high = np.percentile(x[row].double().numpy(), (1, 99))
+        np.testing.assert_allclose(changed[row], np.clip((x[row].double().numpy() - low) / (high - low), 0, 1), atol=2e-6)
+
+
 @settings(max_examples=30, deadline=None)
-@given(st.integers(1, 200), st.floats(-2000, 2000), st.floats(0.1, 1000))
+@given(st.integers(1, 400), st.floats(-2000, 2000), st.floats(0.1, 1000))
 def test_statistics_are_numpys(n, mean, std):
     x = (np.random.default_rng(n).normal(size=(2, n)) * std + mean).astype(np.float32)
     exact = x.astype(np.float64)

@@ -10,6 +10,7 @@ from medaug.draws import Draws, Numbers
 from medaug.errors import AugmentationError
 from medaug.intensity.rows import column, rows, single
 from medaug.kernels import pointwise, serving
+from medaug.kernels.ranks import ranked
 from medaug.options import check_probability, span
 
 
@@ -111,35 +112,51 @@ class ZScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rescale:
-    """The image's own range to [low, high]; a constant image becomes `low`.
+    """The image's own range to [low, high], what lies outside is held there; a constant image becomes `low`.
 
     Attributes:
-        low: what the minimum becomes.
-        high: what the maximum becomes.
-        per_channel: take the extremes of each channel.
+        low: what the lower end of the range becomes.
+        high: what the upper end becomes.
+        percentiles: the ends of the range, in percent; (0, 100) are the extremes, (0.5, 99.5) leave out specks of metal or of noise.
+        per_channel: take the range of each channel.
         p: probability that a sample is changed.
 
     Raises:
-        AugmentationError: for low above high, a p outside [0, 1].
+        AugmentationError: for low above high, percentiles that do not rise within [0, 100], a p outside [0, 1].
     """
 
     low: float = 0.0
     high: float = 1.0
+    percentiles: tuple[float, float] = (0.0, 100.0)
     per_channel: bool = False
     p: float = 1.0
 
     def __post_init__(self) -> None:
         check_probability("Rescale", self.p)
         span("Rescale", "low and high", (self.low, self.high))
+        span("Rescale", "percentiles", self.percentiles, low=0, high=100)
 
     def change(self, image: Tensor, draws: Draws, spacing: Numbers | None) -> Tensor:
         """See `IntensityTransform.change`."""
         x = single(image)
         line = rows(x, self.per_channel)
-        least, most, _, _ = _statistics(line)
+        least, most = _statistics(line)[:2] if self.percentiles == (0, 100) else percentiles(line, self.percentiles)
         scale = (self.high - self.low) / np.where(most > least, most - least, 1)
         _mapped(line, scale, self.low - least * scale, self.low, self.high)
         return x.to(image.dtype)
+
+
+def percentiles(x: Tensor, percent: tuple[float, ...]) -> Numbers:
+    """Percentiles of rows (R, n) float32, (K, R) float64, interpolated linearly between ranks as numpy does."""
+    place = np.array(percent) / 100 * (x.shape[1] - 1)
+    below = np.floor(place).astype(np.int64)
+    ranks = np.concatenate([below, np.minimum(below + 1, x.shape[1] - 1)])
+    if serving.loops(x.device):
+        values = ranked(x.numpy(), ranks)
+    else:
+        values = x.sort(1).values[:, torch.from_numpy(ranks).to(x.device)].cpu().numpy()
+    lower, upper = values.astype(np.float64).T.reshape(2, len(percent), -1)
+    return np.asarray(lower + (upper - lower) * (place - below)[:, None])
 
 
 def _statistics(x: Tensor) -> Numbers:

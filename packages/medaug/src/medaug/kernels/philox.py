@@ -30,14 +30,32 @@ def block(key: np.uint64, counter: np.uint64) -> tuple[np.uint32, np.uint32, np.
     return np.uint32(c0), np.uint32(c1), np.uint32(c2), np.uint32(c3)
 
 
+@njit(cache=True, nogil=True, inline="always")
+def mixed(x: np.uint64) -> np.uint64:
+    """Finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014): a bijection, so distinct streams keep distinct keys."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
 @njit(cache=True, nogil=True)
-def uniforms(keys: npt.NDArray[np.uint64], count: int) -> npt.NDArray[np.float64]:
-    """Draw (B, count) numbers in [0, 1) of 53 bits, two a block; row b belongs to the stream of keys[b]."""
-    out = np.empty((len(keys), count))
-    for row in range(len(keys)):
+def stream_keys(digests: npt.NDArray[np.uint64], stream: np.uint64) -> npt.NDArray[np.uint64]:
+    """Join digests of samples (B,) and of a stream's name to the keys of the generator."""
+    out = np.empty_like(digests)
+    for row in range(len(digests)):
+        out[row] = mixed(digests[row] ^ stream)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def uniforms(digests: npt.NDArray[np.uint64], stream: np.uint64, count: int, low: float, extent: float) -> npt.NDArray[np.float64]:
+    """Draw (B, count) numbers in [low, low + extent) of 53 bits, two a block, each row from its stream."""
+    out = np.empty((len(digests), count))
+    for row in range(len(digests)):
+        key = mixed(digests[row] ^ stream)
         for i in range((count + 1) // 2):
-            a, b, c, d = block(keys[row], np.uint64(i))
-            out[row, 2 * i] = np.float64((np.uint64(a) << _32 | np.uint64(b)) >> _11) * _UNIT
+            a, b, c, d = block(key, np.uint64(i))
+            out[row, 2 * i] = low + extent * (np.float64((np.uint64(a) << _32 | np.uint64(b)) >> _11) * _UNIT)
             if 2 * i + 1 < count:
-                out[row, 2 * i + 1] = np.float64((np.uint64(c) << _32 | np.uint64(d)) >> _11) * _UNIT
+                out[row, 2 * i + 1] = low + extent * (np.float64((np.uint64(c) << _32 | np.uint64(d)) >> _11) * _UNIT)
     return out

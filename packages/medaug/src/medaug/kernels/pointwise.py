@@ -9,7 +9,7 @@ from numba import njit
 from medaug.kernels.elementary import exp2, power
 
 Rows = npt.NDArray[np.float32]
-_LANES = 16
+_LANES = 128
 """Partial sums side by side: a fixed order of additions that runs on vectors."""
 
 _PART = 2048
