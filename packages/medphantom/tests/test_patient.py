@@ -186,14 +186,14 @@ def test_the_age_follows_from_the_birth_date(index):
     assert (seen - born) // 10000 == person.age  # YYYYMMDD as numbers: the quotient counts the birthdays passed
 
 
-def test_a_seed_gives_the_same_bytes_in_another_process():
+def test_a_seed_gives_the_same_bytes_in_another_process_with_other_threads():
     recipe = (
         "import hashlib; from medphantom import make_patient; p = make_patient(3, 2);"
         "said = hashlib.sha256(p.ct.array.tobytes() + p.labels.tobytes() + p.radiograph.array.tobytes() + p.report.encode()).hexdigest()"
     )
     here: dict[str, str] = {}
     exec(recipe, here)
-    environment = {**os.environ, "PYTHONHASHSEED": "77"}
+    environment = {**os.environ, "PYTHONHASHSEED": "77", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     there = subprocess.run([sys.executable, "-c", f"{recipe}; print(said)"], env=environment, capture_output=True, text=True, check=True)
     assert there.stdout.strip() == here["said"]
 

@@ -1,5 +1,6 @@
 """What a synthetic patient is made of: frozen parameters in mm and HU, drawn from the patient's key."""
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,9 +10,9 @@ CARDIOMEGALY_RATIO = 0.5
 
 # Directions of the heart's own axes in (x to left, y to posterior, z to superior): the long one points to the apex, left, front and down.
 _APEX = np.array([0.77, -0.42, -0.48])
-_APEX /= np.linalg.norm(_APEX)
+_APEX /= math.hypot(*_APEX)
 _ACROSS = np.cross(_APEX, [0.0, 0.0, 1.0])
-_ACROSS /= np.linalg.norm(_ACROSS)
+_ACROSS /= math.hypot(*_ACROSS)
 HEART_FRAME = np.stack([_APEX, _ACROSS, np.cross(_APEX, _ACROSS)])
 _HEART_PROPORTIONS = np.array([1.25, 1.0, 0.95])
 
@@ -64,7 +65,7 @@ class Heart:
     @property
     def half_width(self) -> float:
         """Half of its transverse diameter in mm: an ellipsoid's extent along x is the norm of its scaled axes' x parts."""
-        return float(np.linalg.norm(HEART_FRAME[:, 0] * np.array(self.semi_axes)))
+        return math.hypot(*(HEART_FRAME[:, 0] * np.array(self.semi_axes)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,7 +227,7 @@ def _draw_heart(rng: np.random.Generator, chest: Chest, diaphragm: Diaphragm, en
     drawn = rng.random() < 1 / 3
     ratio = rng.uniform(0.52, 0.60) if (drawn if enlarged is None else enlarged) else rng.uniform(0.38, 0.48)
     half_width = ratio * chest.half_width
-    semi_axes = _HEART_PROPORTIONS * (half_width / np.linalg.norm(HEART_FRAME[:, 0] * _HEART_PROPORTIONS))
+    semi_axes = _HEART_PROPORTIONS * (half_width / math.hypot(*(HEART_FRAME[:, 0] * _HEART_PROPORTIONS)))
     return Heart(
         center=(0.30 * half_width, chest.center_y - 12 + rng.uniform(-3, 3), diaphragm.right_z + 0.5 * half_width),
         semi_axes=(float(semi_axes[0]), float(semi_axes[1]), float(semi_axes[2])),

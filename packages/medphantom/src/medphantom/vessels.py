@@ -13,12 +13,12 @@ from medphantom.tubes import Tube
 
 Points = npt.NDArray[np.float64]
 
-_CANDIDATES = 9000
+_CANDIDATES = 12000
 _WALL_MM = 4.0  # how far inside its lobe a tree ends
-_AIRWAY_GENERATIONS, _VESSEL_GENERATIONS = 5, 7
+_AIRWAY_GENERATIONS, _VESSEL_GENERATIONS = 6, 8
 _THINNEST_AIRWAY_MM, _THINNEST_VESSEL_MM = 0.7, 0.8
-_NARROWING = 0.8  # about 2 ** (-1/3): both children of a fork together carry what their parent does (Murray's law)
-_REACH = 0.42  # share of the way to the middle of what a branch serves
+_NARROWING = 0.84  # times 0.9 to 1, about 2 ** (-1/3): both children of a fork together carry what their parent does (Murray's law)
+_REACH = 0.46  # share of the way to the middle of what a branch serves
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,7 @@ def _grow(rng: np.random.Generator, start: Points, served: Points, radius: float
     end = start + (middle - start) * _REACH + rng.normal(0, 0.8, 3)
     along = end - start
     length = float(np.sqrt((along * along).sum()))
-    if length < 2 * radius:
+    if length < radius:
         return []
     tube = Tube(start_mm=_triple(start), end_mm=_triple(end), radii_mm=(radius, radius * 0.9))
     off = served - middle
