@@ -1,5 +1,7 @@
 """Fractures change their own bone alone; devices are the densest things and lie where they belong; the heart has its ratio."""
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -98,7 +100,7 @@ def test_devices_lie_where_they_belong_in_every_patient(anatomies):
 
         for device in DEVICES:
             path = np.array(device.path(anatomy))
-            line = np.concatenate([a + (b - a) * np.linspace(0, 1, 50)[:, None] for a, b in zip(path[:-1], path[1:], strict=True)])
+            line = np.concatenate([a + (b - a) * np.linspace(0, 1, 50)[:, None] for a, b in itertools.pairwise(path)])
             assert (depth("lung", line) < 0).mean() < 0.05
             tip = path[-1:]
             if device.kind == "pacemaker":
