@@ -136,15 +136,21 @@ class Scene:
                 self._found[name] = _frozen(tube_distance(self._tubes[name], self))
             return self._found[name][region]
         check_organ(name, {**ORGANS, **self._tubes})
+        return np.broadcast_to(self.place(region).distance(name), self.shape(region))
+
+    def place(self, region: Region = ALL) -> Place:
+        """Stand at a region's voxels to ask for several organs there, which share what was found; large regions are remembered by the scene."""
         box = self._box(region)
+        if box in self._places:
+            return self._places[box]
+        here = place(self.anatomy, *self.coordinates(region))
         for known, at in self._places.items():
-            if name in at.found and all(a <= c and d <= b for (a, b), (c, d) in zip(known, box, strict=True)):
-                found = np.broadcast_to(at.distance(name), _size(known))
-                return found[tuple(slice(c - a, d - a) for (a, _), (c, d) in zip(known, box, strict=True))]
-        at = self._places.get(box) or place(self.anatomy, *self.coordinates(region))
+            if all(a <= c and d <= b for (a, b), (c, d) in zip(known, box, strict=True)):
+                within = tuple(slice(c - a, d - a) for (a, _), (c, d) in zip(known, box, strict=True))
+                here.found.update({name: np.broadcast_to(found, _size(known))[within] for name, found in at.found.items()})
         if _KEPT_SHARE * math.prod(_size(box)) >= math.prod(self.grid.shape):
-            self._places[box] = at
-        return np.broadcast_to(at.distance(name), _size(box))
+            self._places[box] = here
+        return here
 
     def share(self, name: str, region: Region = ALL) -> Field:
         """Find the share in [0, 1] of each voxel of a region that lies inside an organ; a new array."""

@@ -89,24 +89,27 @@ def _paint_trunk(scene: Scene) -> None:
 def _paint_belly(scene: Scene) -> None:
     domes, inf = scene.anatomy.diaphragm, _INF
     cage = _cage(scene)
-    for name in ("heart", "abdomen"):
+    for name in ("heart", "abdomen", "aorta"):
         scene.distance(name, cage)  # for all that follows: what lies within the cage is asked for again and again
     below = scene.region((-inf, -inf, -inf), (inf, inf, max(domes.right_z, domes.left_z) + scene.softness_mm))
     region = (below[0], cage[1], cage[2])
-    abdomen = scene.distance("abdomen", region)
+    at = scene.place(region)
+    abdomen = at.distance("abdomen")
     scene.paint(scene.cover(abdomen), MUSCLE, region)
     scene.paint(scene.cover(abdomen + np.float32(3)), VISCERA, region)
     for name, material in (("kidney", KIDNEY), ("spleen", SPLEEN), ("stomach", STOMACH), ("liver", LIVER)):
-        scene.paint(scene.share(name, region), material, region, name)
-    scene.paint(scene.share("stomach_gas", region), AIR, region, "stomach")
+        scene.paint(scene.cover(at.distance(name)), material, region, name)
+    scene.paint(scene.cover(at.distance("stomach_gas")), AIR, region, "stomach")
 
 
 def _paint_mediastinum(scene: Scene) -> None:
     anatomy = scene.anatomy
     middle = anatomy.mediastinum.half_width + 14
-    region = scene.region((-middle, -_INF, -_INF), (middle, _INF, _INF))
+    cage, between = _cage(scene), scene.region((-middle, -_INF, -_INF), (middle, _INF, _INF))
+    region = (cage[0], cage[1], between[2])
     for name in ("vena_cava", "pulmonary_trunk", "aorta"):
         scene.paint(scene.share(name, region), BLOOD, region, name)
+    region = (slice(None), cage[1], between[2])  # the windpipe goes on to the neck
     trachea = scene.distance("trachea", region)
     scene.paint(scene.cover(trachea - np.float32(_TRACHEAL_WALL_MM)), AIRWAY_WALL, region)
     scene.paint(scene.cover(trachea), LUMEN, region, "airway")
