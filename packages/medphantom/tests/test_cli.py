@@ -7,33 +7,39 @@ from pathlib import Path
 
 import pytest
 
+from medphantom.cli import main
+
 COARSE = ("--spacing", "14,12,12", "--seed", "4")
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "medphantom.cli", *arguments], capture_output=True, text=True, check=False, timeout=120)
+ARGUMENTS = (
+    "--sites",
+    "2",
+    "--visits",
+    "2",
+    "--prevalence",
+    "nodule=1,effusion=0",
+    "--modalities",
+    "ct,dx,mr",
+    "--format",
+    "both",
+    *COARSE,
+)
+
+
+def run(*arguments: str) -> int:
+    """Run the command in this process, which has imported what takes a second."""
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("cli") / "out"
-    done = run(
-        "make",
-        str(out),
-        "--patients",
-        "2",
-        "--sites",
-        "2",
-        "--visits",
-        "2",
-        "--prevalence",
-        "nodule=1,effusion=0",
-        "--modalities",
-        "ct,dx,mr",
-        "--format",
-        "both",
-        *COARSE,
-    )
+    command = [sys.executable, "-m", "medphantom.cli", "make", str(out), "--patients", "2", *ARGUMENTS]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
     assert done.returncode == 0, done.stderr
     assert "2 synthetic patients" in done.stdout
     assert "patients: 2 of 2" in done.stderr
@@ -57,51 +63,23 @@ def test_one_command_writes_every_patient_visit_and_modality(made):
     assert options["spacing_mm"] == [14.0, 12.0, 12.0]
 
 
-def test_the_same_command_again_keeps_what_is_there(made):
+def test_the_same_command_again_keeps_what_is_there(made, capsys):
     before = {path: path.stat().st_mtime_ns for path in made.rglob("PHANTOM*/**/*") if path.is_file()}
-    done = run(
-        "make",
-        str(made),
-        "--patients",
-        "2",
-        "--sites",
-        "2",
-        "--visits",
-        "2",
-        "--prevalence",
-        "nodule=1,effusion=0",
-        "--modalities",
-        "ct,dx,mr",
-        "--format",
-        "both",
-        *COARSE,
-    )
-    assert done.returncode == 0
-    assert "(0 made, 2 kept)" in done.stdout
+    assert run("make", str(made), "--patients", "2", *ARGUMENTS) == 0
+    assert "(0 made, 2 kept)" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-def test_another_command_into_the_same_folder_is_refused(made):
-    done = run("make", str(made), "--patients", "2", *COARSE)
-    assert done.returncode == 2
-    assert "was made with other options" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+def test_another_command_into_the_same_folder_is_refused(made, capsys):
+    assert run("make", str(made), "--patients", "2", *COARSE) == 2
+    error = capsys.readouterr().err
+    assert "was made with other options" in error
+    assert len(error.splitlines()) == 1
 
 
 def test_only_the_findings_that_were_named_occur(tmp_path):
-    done = run(
-        "make",
-        str(tmp_path / "out"),
-        "--patients",
-        "1",
-        "--findings",
-        "pacemaker,nodule",
-        "--prevalence",
-        "pacemaker=1",
-        "--no-identifiers",
-        *COARSE,
-    )
-    assert done.returncode == 0
+    named = ("--findings", "pacemaker,nodule", "--prevalence", "pacemaker=1", "--no-identifiers")
+    assert run("make", str(tmp_path / "out"), "--patients", "1", *named, *COARSE) == 0
     row = json.loads((tmp_path / "out" / "patients.jsonl").read_text())
     kinds = {finding["kind"] for finding in row["visits"][0]["findings"]}
     assert "pacemaker" in kinds <= {"pacemaker", "nodule"}
@@ -126,13 +104,8 @@ def test_only_the_findings_that_were_named_occur(tmp_path):
     ],
 )
 def test_a_mistake_is_told_in_one_line_with_code_2(arguments, said, tmp_path, capsys):
-    # in this process: a subprocess for each would take a second each
-    from medphantom.cli import main
-
-    with pytest.raises(SystemExit) as ended:
-        main(["make", str(tmp_path / "out"), *arguments])
+    assert run("make", str(tmp_path / "out"), *arguments) == 2
     error = capsys.readouterr().err
-    assert ended.value.code == 2
     assert said in error
     assert error.startswith("med-phantom: error: ")
     assert error.count("\n") == 1
@@ -140,11 +113,7 @@ def test_a_mistake_is_told_in_one_line_with_code_2(arguments, said, tmp_path, ca
 
 
 def test_help_names_every_option(capsys):
-    from medphantom.cli import main
-
-    with pytest.raises(SystemExit) as ended:
-        main(["make", "--help"])
-    assert ended.value.code == 0
+    assert run("make", "--help") == 0
     said = capsys.readouterr().out
     for option in ("--patients", "--sites", "--visits", "--workers", "--prevalence", "--no-identifiers"):
         assert option in said

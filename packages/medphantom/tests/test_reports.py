@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -179,6 +180,15 @@ def test_a_ct_report_speaks_of_every_finding_and_its_comparison_of_every_change(
         assert report.section(name).strip()
     for statement in report.statements:
         assert sum(start <= statement.span[0] and statement.span[1] <= end for start, end in report.sections.values()) == 1
+
+
+def test_parts_of_a_split_lesion_are_compared_with_it_and_it_is_not_gone():
+    whole = make_truth("nodule", "n", side="left", lobe="left_upper", mm=30.0, density="solid")
+    parts = [replace(make_truth("nodule", f"n{x}", side="left", lobe="left_upper", mm=14.0, density="solid"), parents=("n",)) for x in "ab"]
+    split = write(parts, "CT", "prose", 0, [whole])
+    assert {s.tracking_id: s.change for s in split.statements if s.change} == {"na": "smaller", "nb": "smaller"}
+    merged = write([replace(whole, parents=("na", "nb"))], "CT", "prose", 0, [replace(part, parents=()) for part in parts])
+    assert {s.tracking_id: s.change for s in merged.statements if s.change} == {"n": "larger"}
 
 
 def test_a_first_visit_has_no_comparison():

@@ -13,7 +13,7 @@ from medphantom.findings.drawing import KINDS, draw_findings
 from medphantom.records import covering, views_of
 from medphantom.sites import SITES, Site, draw_site, make_sites
 
-PATIENTS = 240
+PATIENTS = 150
 
 
 def within(count: int, of: int, share: float) -> bool:

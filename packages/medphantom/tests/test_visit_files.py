@@ -11,12 +11,18 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK
+from pydicom.sr._concepts_dict import concepts
 
 import medio
-from medphantom.dicom import VisitFiles, write_visit
+from medphantom import make_patient
+from medphantom.dicom import VisitFiles, codes, write_dicom, write_visit
 from medphantom.dicom.record import Record
 from medphantom.errors import PhantomError
+from medphantom.findings.drawing import KINDS
+from medphantom.labels import CLASSES
+from medphantom.projection import View
 from medphantom.records import make_records
+from medphantom.reports.lexicon import TERMS
 from medphantom.sites import SITES
 
 SITE = replace(SITES[2], ap_share=0.0, prevalence={"nodule": 1.0, "effusion": 1.0, "consolidation": 1.0, "pacemaker": 1.0})
@@ -198,6 +204,29 @@ def test_planted_identifiers_stand_where_the_list_says(files):
     for row in rows:
         for name in row["files"]:
             assert row["value"] in lookup(datasets[name], row["tag"])
+
+
+def test_every_finding_and_class_has_the_code_that_dicom_gives_it():
+    assert codes.FINDINGS.keys() == set(KINDS) == TERMS.keys()
+    assert codes.CLASSES.keys() == set(CLASSES[1:])
+    listed = {}
+    for entries in concepts["SCT"].values():
+        for value, (meaning, _) in entries.items():
+            listed.setdefault(value, set()).add(re.sub(r" \(.*\)", "", meaning).lower())
+    used = {code for row in (*codes.FINDINGS.values(), *codes.CLASSES.values()) for code in row} - {
+        codes.ANATOMY
+    }  # whose older name is kept
+    known = [(value, meaning) for value, scheme, meaning in used if scheme == "SCT" and value in listed]
+    assert len(known) >= 25  # the rest is SNOMED CT that no context group of DICOM uses
+    for value, meaning in known:
+        assert meaning.lower() in listed[value], (value, listed[value])
+
+
+def test_a_patient_of_its_own_is_written_with_the_film_it_has(tmp_path):
+    patient = make_patient(5, 1, spacing_mm=(20.0, 20.0, 20.0), shape=(14, 17, 19), views=(View(position="AP", source_mm=1000),))
+    ds = pydicom.dcmread(write_dicom(patient, tmp_path).radiograph)
+    assert (ds.Modality, ds.ViewPosition) == ("CR", "AP")
+    assert np.array_equal(ds.pixel_array, patient.radiograph.array)
 
 
 def test_slices_are_encoded_as_pydicom_encodes_them(files, tmp_path):

@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -260,7 +261,7 @@ def _each(work: Callable[[int], None], indices: list[int], workers: int) -> Iter
         return
     # Forking a process that has threads can hang its children.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(indices)), mp_context=context, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(min(workers, len(indices)), mp_context=context, initializer=_begin_worker) as pool:
         try:
             yield from pool.map(work, indices)
         except BaseException:
@@ -268,8 +269,9 @@ def _each(work: Callable[[int], None], indices: list[int], workers: int) -> Iter
             raise
 
 
-def _end_with_parent() -> None:
-    """End this worker when its parent is killed, which nothing else would tell it."""
+def _begin_worker() -> None:
+    """Leave Ctrl-C to the parent, and end when that is killed, which nothing else would tell a worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
 
     def wait() -> None:

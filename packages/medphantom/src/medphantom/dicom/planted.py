@@ -27,6 +27,7 @@ class Planted:
     value: str
 
 
+_FRAMES = 0x52009230  # Per-frame Functional Groups: thousands of positions and references, in which no text is planted
 _STAFF = ("PHANTOM-RADIOLOGIST^RUNA", "PHANTOM-OPERATOR^OLE")
 
 
@@ -75,6 +76,8 @@ def find_planted(record: Record, series: Sequence[Sequence[Path]], root: Path) -
 def _texts(ds: Dataset, before: str) -> Iterator[tuple[str, str]]:
     for element in ds:
         tag = f"{before}({element.tag.group:04X},{element.tag.element:04X})"
+        if element.tag == _FRAMES:
+            continue
         if element.VR == "SQ":
             for place, item in enumerate(element.value):
                 yield from _texts(item, f"{tag}[{place}]")

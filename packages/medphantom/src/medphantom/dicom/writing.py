@@ -31,7 +31,7 @@ class PhantomStudy:
 
     Attributes:
         ct: one file a slice, from inferior to superior.
-        radiograph: the PA film, or None if it was not asked for.
+        radiograph: the patient's first film, or None if it was not asked for.
         labels: the true labels on the CT's grid, NIfTI.
         segmentation: the same as DICOM SEG, or None if it was not asked for.
     """
@@ -95,7 +95,7 @@ def write_dicom(
     with appearing(final) as staged:
         ct = write_ct(record, uids, staged / "ct", identifiers=identifiers)
         if with_radiograph:
-            write_film(record, uids, "PA", staged / "dx" / "0001.dcm", identifiers=identifiers)
+            write_film(record, uids, next(iter(record.films)), staged / "dx" / "0001.dcm", identifiers=identifiers)
         labels = Image(patient.labels, patient.ct.affine, patient.ct.spacing, "", {"patient_id": patient.patient_id})
         medio.write(labels, staged / "labels.nii.gz")
         if segmentation:
@@ -154,7 +154,7 @@ def write_visit(
 
 
 def record_of(patient: "Patient") -> Record:
-    """The first visit of a patient."""
+    """The only visit of a patient of `make_patient`, without reports."""
     return Record(
         patient_id=patient.patient_id,
         seed=patient.seed,
@@ -166,7 +166,11 @@ def record_of(patient: "Patient") -> Record:
         ct=patient.ct,
         labels=patient.labels,
         classes=patient.classes,
-        films={"PA": patient.radiograph},
+        truths=patient.truths,
+        films=patient.radiographs,
+        mr=patient.mr,
+        lobes=patient.lobes,
+        film_boxes=patient.film_boxes,
     )
 
 
