@@ -76,6 +76,7 @@ def alone() -> dict[int, list[torch.Tensor]]:
     return loaded(list(range(COUNT)), workers=0, batch_size=1)
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # more workers than this machine has cores
 @pytest.mark.parametrize(("workers", "batch_size"), [(2, 3), (4, 5)])
 def test_any_number_of_workers_loads_the_same_views(alone, workers, batch_size):
     order = torch.randperm(COUNT, generator=torch.Generator().manual_seed(workers)).tolist()

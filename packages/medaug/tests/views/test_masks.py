@@ -37,6 +37,15 @@ def test_every_sample_hides_exactly_the_ratio(grid, make, ratio):
     assert mask.sum(1).tolist() == [hidden_count(ratio, math.prod(grid))] * 4
 
 
+@pytest.mark.parametrize("make", [RandomMask, BlockMask])
+def test_a_drawn_ratio_is_uniform_and_as_exact_as_a_fixed_one(make):
+    generator = make(ratio=(0.1, 0.5))
+    count = generator.draw((8, 8, 8), draws(800)).sum(1).numpy()
+    # 512 tokens: counts spread evenly from 51 to 256
+    assert stats.kstest(count / 512, stats.uniform(0.1, 0.4).cdf).pvalue > 1e-3
+    assert torch.equal(make(ratio=(0.3, 0.3)).draw((8, 8), draws(5)), make(ratio=0.3).draw((8, 8), draws(5)))
+
+
 def test_half_a_token_is_hidden():
     # 0.5 * 5 = 2.5: halves go up; Python's own round would give 2
     assert (hidden_count(0.5, 5), hidden_count(0.75, 196), hidden_count(0.0, 9), hidden_count(1.0, 9)) == (3, 147, 0, 9)
@@ -155,11 +164,12 @@ def test_voxels_of_a_token_share_its_mask_in_row_major_order():
 @pytest.mark.parametrize(
     ("call", "reason"),
     [
-        (lambda: RandomMask(ratio=1.2), "between 0 and 1"),
+        (lambda: RandomMask(ratio=1.2), "ratio needs"),
         (lambda: RandomMask(unit=0), "at least 1"),
         (lambda: RandomMask(unit=(2, 2)).draw((2, 3, 5), draws(1)), "does not fit the 3 axes"),
-        (lambda: GridMask(ratio=-0.1), "between 0 and 1"),
+        (lambda: GridMask(ratio=-0.1), "ratio needs"),
         (lambda: BlockMask(block_share=0.0), "block_share"),
+        (lambda: BlockMask(ratio=(0.5, 0.2)), "low <= high"),
         (lambda: BlockMask().draw((5,), draws(1)), "all positive"),
         (lambda: TubeMask(axis=3), "axis is 0, 1 or 2"),
         (lambda: TubeMask().draw((4, 4), draws(1)), "plane mask alone"),

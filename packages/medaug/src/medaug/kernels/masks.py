@@ -21,22 +21,22 @@ def _hide_box(hidden: npt.NDArray[np.bool_], low: npt.NDArray[np.int64], high: n
 
 @njit(cache=True, nogil=True)
 def hide_blocks(
-    starts: npt.NDArray[np.int64], extents: npt.NDArray[np.int64], grid: tuple[int, int, int], count: int
+    starts: npt.NDArray[np.int64], extents: npt.NDArray[np.int64], grid: tuple[int, int, int], count: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.bool_]:
-    """Hide blocks, in their order, until `count` tokens are hidden; where the blocks do not suffice, the last one grows on all sides.
+    """Hide blocks, in their order, until `count` tokens of a sample are hidden; where the blocks do not suffice, the last one grows on all sides.
 
     Args:
         starts: (B, T, 3) first token of each block.
         extents: (B, T, 3) tokens along each axis.
         grid: (D, H, W).
-        count: at most the product of the grid.
+        count: (B,), each at most the product of the grid.
 
     Returns:
         (B, D, H, W) bool.
     """
     out = np.zeros((starts.shape[0], grid[0], grid[1], grid[2]), np.bool_)
     for row in range(starts.shape[0]):
-        left = count
+        left = count[row]
         for t in range(starts.shape[1]):
             left = _hide_box(out[row], starts[row, t], starts[row, t] + extents[row, t], left)
         low, high = starts[row, -1].copy(), starts[row, -1] + extents[row, -1]

@@ -14,7 +14,7 @@ from medaug.draws import Draws
 from medaug.errors import AugmentationError
 from medaug.kernels.masks import hide_blocks
 from medaug.options import Span, span
-from medaug.views.masks import check_grid, check_ratio, first_hidden, hidden_count, token_places
+from medaug.views.masks import check_grid, first_hidden, hidden_count, hidden_counts, token_places
 
 _MOST_BLOCKS = 32
 Whole = npt.NDArray[np.int64]
@@ -27,7 +27,7 @@ class BlockMask:
     At most 32 blocks are laid; what they leave is hidden around the last one.
 
     Attributes:
-        ratio: share hidden; exactly `hidden_count` tokens of each sample.
+        ratio: share hidden, exactly `hidden_count` tokens; a number, or (low, high) to draw it for each sample as iBOT does.
         block_share: tokens of one block as a share of the grid; a number, or (low, high) to draw it.
         aspect: (low, high) of the edges' ratio to a cube's, drawn log-uniformly for each axis.
 
@@ -37,12 +37,12 @@ class BlockMask:
     Source: Bao et al., "BEiT", ICLR 2022, algorithm 1.
     """
 
-    ratio: float = 0.4
+    ratio: Span = 0.4
     block_share: Span = (0.05, 0.2)
     aspect: tuple[float, float] = (0.5, 2.0)
 
     def __post_init__(self) -> None:
-        check_ratio("BlockMask", self.ratio)
+        span("BlockMask", "ratio", self.ratio, low=0, high=1)
         span("BlockMask", "block_share", self.block_share, low=0, high=1, open_low=True)
         span("BlockMask", "aspect", self.aspect, low=0, open_low=True)
 
@@ -56,7 +56,7 @@ class BlockMask:
         if len(sizes) == 2:
             starts, extents = (np.insert(x, 0, value, axis=-1) for x, value in ((starts, 0), (extents, 1)))
         volume = cast(tuple[int, int, int], (1, *sizes)[-3:])
-        hidden = hide_blocks(starts, extents, volume, hidden_count(self.ratio, tokens))
+        hidden = hide_blocks(starts, extents, volume, hidden_counts("BlockMask", self.ratio, tokens, draws))
         return torch.from_numpy(hidden).flatten(1).to(device)
 
 

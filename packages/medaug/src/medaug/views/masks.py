@@ -1,4 +1,4 @@
-"""Which tokens a masked model does not see: an exact share of each sample, drawn by its key.
+"""Which tokens a masked model does not see: an exact share of each sample, chosen by its key.
 
 Tokens are row-major over the grid (D, H, W) or (H, W): token ((d * H) + h) * W + w. True is hidden.
 """
@@ -8,16 +8,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from medaug.draws import Draws
 from medaug.errors import AugmentationError
+from medaug.options import Span, span
+
+Counts = npt.NDArray[np.int64]
 
 
 @runtime_checkable
 class MaskGenerator(Protocol):
-    """Hides the same number of tokens in every sample."""
+    """Hides an exact number of tokens in every sample: the same in all, unless the ratio is drawn."""
 
     def draw(self, grid: Sequence[int], draws: Draws, device: torch.device | str = "cpu") -> Tensor:
         """Draw one mask a sample.
@@ -38,21 +43,21 @@ class RandomMask:
     """Hide tokens at random: MAE, and SimMIM with a `unit`.
 
     Attributes:
-        ratio: share hidden; exactly `hidden_count` tokens of each sample.
+        ratio: share hidden, exactly `hidden_count` tokens; a number, or (low, high) to draw it for each sample as iBOT does.
         unit: edge, in tokens along each axis, of the bricks that are hidden whole (a number for all axes). Where the count asks for it, one brick is hidden in
             part; where the grid is no multiple, bricks at the far edges are smaller.
 
     Raises:
-        AugmentationError: for a ratio outside [0, 1], a unit below 1.
+        AugmentationError: for a ratio outside [0, 1] or reversed, a unit below 1.
 
     Source: He et al., "Masked autoencoders are scalable vision learners", CVPR 2022; Xie et al., "SimMIM", CVPR 2022.
     """
 
-    ratio: float = 0.75
+    ratio: Span = 0.75
     unit: int | tuple[int, ...] = 1
 
     def __post_init__(self) -> None:
-        check_ratio("RandomMask", self.ratio)
+        span("RandomMask", "ratio", self.ratio, low=0, high=1)
         _check_edges("RandomMask", "unit", self.unit)
 
     def draw(self, grid: Sequence[int], draws: Draws, device: torch.device | str = "cpu") -> Tensor:
@@ -64,7 +69,7 @@ class RandomMask:
         if math.prod(unit) > 1:
             # Equal numbers are taken in the order of the tokens, so ranks, not the numbers, are spread: two bricks never share a rank.
             order = order.argsort(dim=1, stable=True).argsort(dim=1, stable=True)[:, _brick_of_token(sizes, unit, bricks, device)]
-        return first_hidden(order, hidden_count(self.ratio, math.prod(sizes)))
+        return first_hidden(order, hidden_counts("RandomMask", self.ratio, math.prod(sizes), draws))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +93,7 @@ class GridMask:
 
     def __post_init__(self) -> None:
         if self.ratio is not None:
-            check_ratio("GridMask", self.ratio)
+            span("GridMask", "ratio", self.ratio, low=0, high=1)
         _check_edges("GridMask", "step", self.step)
 
     def draw(self, grid: Sequence[int], draws: Draws, device: torch.device | str = "cpu") -> Tensor:
@@ -167,10 +172,10 @@ def voxel_mask(mask: Tensor, grid: Sequence[int], shape: Sequence[int]) -> Tenso
     return spread
 
 
-def check_ratio(generator: str, ratio: float) -> None:
-    """Raise AugmentationError unless a share of tokens lies in [0, 1]."""
-    if not 0 <= ratio <= 1:
-        raise AugmentationError(generator, f"a ratio is a share of the tokens between 0 and 1, got {ratio}")
+def hidden_counts(generator: str, ratio: Span, tokens: int, draws: Draws) -> Counts:
+    """Draw how many tokens each sample hides: `hidden_count` of its ratio, (B,) int64."""
+    low, high = span(generator, "ratio", ratio, low=0, high=1)
+    return np.floor(draws.uniform("ratio", low, high) * tokens + 0.5).astype(np.int64)
 
 
 def check_grid(generator: str, grid: Sequence[int]) -> tuple[int, ...]:
@@ -186,10 +191,12 @@ def token_places(grid: Sequence[int], device: torch.device | str = "cpu") -> Ten
     return torch.stack(torch.meshgrid(*[torch.arange(n, device=device) for n in grid], indexing="ij"), dim=-1).flatten(0, -2)
 
 
-def first_hidden(order: Tensor, count: int) -> Tensor:
-    """Hide the `count` tokens of least order in each row of (B, N); of equals the earlier token."""
-    hidden = order.argsort(dim=1, stable=True)[:, :count]
-    return torch.zeros(order.shape, dtype=torch.bool, device=order.device).scatter_(1, hidden, True)
+def first_hidden(order: Tensor, count: int | Counts) -> Tensor:
+    """Hide the `count` (for all, or (B,)) tokens of least order in each row of (B, N); of equals the earlier token."""
+    turn = order.argsort(dim=1, stable=True)
+    limit = torch.as_tensor(count, device=order.device).reshape(-1, 1)
+    hidden = (torch.arange(order.shape[1], device=order.device) < limit).expand(order.shape)
+    return torch.zeros(order.shape, dtype=torch.bool, device=order.device).scatter_(1, turn, hidden)
 
 
 def _brick_of_token(grid: tuple[int, ...], unit: tuple[int, ...], bricks: tuple[int, ...], device: torch.device | str) -> Tensor:
