@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from medphantom.anatomy import draw_anatomy
 from medphantom.errors import PhantomError
@@ -54,6 +56,41 @@ def test_a_regions_distances_are_those_of_the_whole_and_of_its_points(name):
     assert np.array_equal(part, whole[region])
     points = np.broadcast_arrays(*GRID.axes(region))
     assert organ_distance(ANATOMY, name, *points) == pytest.approx(part, abs=1e-3)
+
+
+def test_what_a_large_region_remembers_serves_a_smaller_one_within_it():
+    scene, large, small = Scene(ANATOMY, GRID), (slice(0, 40), slice(2, 44), slice(5, 52)), (slice(10, 14), slice(20, 31), slice(22, 40))
+    for name in ("lung", "abdomen", "diaphragm", "spine"):  # the diaphragm's height does not depend on z before it is compared
+        scene.distance(name, large)
+    for name in ("lung", "heart", "abdomen", "diaphragm", "spine", "liver"):
+        part = scene.distance(name, small)
+        assert part.shape == scene.shape(small) == (4, 11, 18)
+        assert np.array_equal(part, Scene(ANATOMY, GRID).distance(name, small))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    amplitude=st.tuples(*[st.floats(-12, 12)] * 3),
+    low=st.tuples(*[st.floats(-120, 60)] * 3),
+    size=st.tuples(*[st.floats(5, 90)] * 3),
+)
+def test_a_warped_scene_asks_the_anatomy_where_the_tissue_came_from(amplitude, low, size):
+    a, b, c = (np.float32(value) for value in amplitude)
+
+    def warp(x, y, z):
+        return x + a * np.sin(z / 60), y + b * np.cos(x / 70), z + c * np.sin(y / 80)
+
+    scene = Scene(ANATOMY, GRID, warp=warp)
+    x, y, z = warp(*np.broadcast_arrays(*GRID.axes()))
+    inside = np.ones(GRID.shape, bool)
+    for axis, start, extent in zip((x, y, z), low, size, strict=True):
+        inside &= (axis > start) & (axis < start + extent)
+    found = np.zeros(GRID.shape, bool)
+    region = scene.region(low, np.add(low, size))
+    found[region] = True
+    assert not (inside & ~found).any()
+    # at the tissue's own coordinates the anatomy says the same
+    assert scene.distance("lung", region) == pytest.approx(organ_distance(ANATOMY, "lung", x[region], y[region], z[region]), abs=1e-3)
 
 
 def test_a_warp_by_whole_voxels_moves_the_whole_picture():
