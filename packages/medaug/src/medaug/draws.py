@@ -49,8 +49,9 @@ class Draws:
 
     def uniform(self, name: str, low: float = 0.0, high: float = 1.0, size: tuple[int, ...] = ()) -> Numbers:
         """Draw numbers in [low, high), (B, *size) float64."""
-        numbers = uniforms(self._digests, _digest(self._stream + name), math.prod(size), float(low), float(high - low))
-        return numbers.reshape((len(self._digests), *size))
+        out = np.empty((len(self._digests), math.prod(size)))
+        uniforms(self._digests, _digest(self._stream + name), float(low), float(high - low), out)
+        return out.reshape((len(out), *size))
 
     def log_uniform(self, name: str, low: float, high: float, size: tuple[int, ...] = ()) -> Numbers:
         """Draw numbers in [low, high) whose logarithm is uniform: factors that halve as often as they double. (B, *size) float64."""

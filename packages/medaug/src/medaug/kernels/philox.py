@@ -48,9 +48,9 @@ def stream_keys(digests: npt.NDArray[np.uint64], stream: np.uint64) -> npt.NDArr
 
 
 @njit(cache=True, nogil=True)
-def uniforms(digests: npt.NDArray[np.uint64], stream: np.uint64, count: int, low: float, extent: float) -> npt.NDArray[np.float64]:
-    """Draw (B, count) numbers in [low, low + extent) of 53 bits, two a block, each row from its stream."""
-    out = np.empty((len(digests), count))
+def uniforms(digests: npt.NDArray[np.uint64], stream: np.uint64, low: float, extent: float, out: npt.NDArray[np.float64]) -> None:
+    """Fill out (B, count) with numbers in [low, low + extent) of 53 bits, two a block, each row from its stream."""
+    count = out.shape[1]
     for row in range(len(digests)):
         key = mixed(digests[row] ^ stream)
         for i in range((count + 1) // 2):
@@ -58,4 +58,3 @@ def uniforms(digests: npt.NDArray[np.uint64], stream: np.uint64, count: int, low
             out[row, 2 * i] = low + extent * (np.float64((np.uint64(a) << _32 | np.uint64(b)) >> _11) * _UNIT)
             if 2 * i + 1 < count:
                 out[row, 2 * i + 1] = low + extent * (np.float64((np.uint64(c) << _32 | np.uint64(d)) >> _11) * _UNIT)
-    return out
