@@ -131,15 +131,35 @@ def linear_matrix(count: int, length: int) -> Numbers:
     return np.asarray(np.maximum(1 - np.abs(place[:, None] - np.arange(count)), 0))
 
 
-def circulant_matrices(weights: Numbers) -> Numbers:
-    """Weigh the frequencies of a line: the real part of ifft(weights * fft(line)) as a matrix.
+def weigh_frequencies(x: Tensor, axis: int, weights: Numbers) -> Tensor:
+    """Give the real part of ifft(weights · fft(line)) for every line along a spatial axis.
 
     Args:
-        weights: (B, n), in the order of `numpy.fft.fftfreq`.
+        x: (B, C, *S) float32.
+        axis: spatial axis, as for `map_axis`.
+        weights: (B, n), real, in the order of `numpy.fft.fftfreq`.
 
     Returns:
-        (B, n, n).
+        (B, C, *S) float32; bits as of `map_axis`.
     """
+    place = axis + 2 if axis >= 0 else axis + x.ndim
+    n = x.shape[place]
+    # Real weights have an even kernel once the imaginary part is dropped, so the circulant does not change when both of its axes are reversed.
     kernels = np.stack([np.fft.ifft(row).real for row in weights])
-    n = weights.shape[1]
-    return np.asarray(kernels[:, (np.arange(n)[:, None] - np.arange(n)) % n])
+    matrices = kernels[:, (np.arange(n)[:, None] - np.arange(n)) % n]
+    if x.device.type != "cpu":
+        return _map_axis_torch(x, place, matrices)
+    half = (n + 1) // 2
+    near, far = matrices[:, :half, :half], matrices[:, :half, ::-1][:, :, :half]
+    even, odd = (near + far) / 2, (near - far) / 2
+    if n % 2:
+        # The middle of an odd line is its own mirror: its plus counts it twice, its minus is 0.
+        even[:, :, -1] /= 2
+    x = x.contiguous()
+    out = torch.empty_like(x)
+    inner = math.prod(x.shape[place + 1 :])
+    lines = (len(x), -1, n, inner)
+    kernel.map_mirrored(
+        x.view(lines).numpy(), np.ascontiguousarray(even, np.float32), np.ascontiguousarray(odd, np.float32), out.view(lines).numpy()
+    )
+    return out

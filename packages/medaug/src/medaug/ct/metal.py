@@ -46,7 +46,7 @@ class MetalStreaks:
     radius_mm: Span = (2.0, 6.0)
     length_mm: Span = (5.0, 40.0)
     metal_per_mm: Span = (0.25, 0.6)
-    photons: float = 1e5
+    photons: float = 3e5
     p: float = 1.0
 
     def __post_init__(self) -> None:

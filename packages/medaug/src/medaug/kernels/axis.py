@@ -72,6 +72,48 @@ def map_axis(x: Floats, matrices: Floats, first: Whole, last: Whole, out: Floats
 
 
 @njit(cache=True, nogil=True)
+def map_mirrored(x: Floats, even: Floats, odd: Floats, out: Floats) -> None:
+    """Multiply lines by matrices that do not change when both axes are reversed, at half the work: even and odd parts of a line keep to themselves.
+
+    x and out (B, outer, n, inner); even and odd (B, ceil(n / 2), ceil(n / 2)) act on x[k] ± x[n - 1 - k].
+    """
+    batch, outer, n, inner = x.shape
+    half = (n + 1) // 2
+    plus, minus = np.empty((half, _TILE), np.float32), np.empty((half, _TILE), np.float32)
+    first, second = np.empty(_TILE, np.float32), np.empty(_TILE, np.float32)
+    lines = outer * inner
+    for b in range(batch):
+        start = 0
+        while start < lines:
+            # A tile stays within one outer index where lines lie side by side, and takes several where the axis is the last.
+            o, r = start // inner, start % inner
+            width = min(_TILE, inner - r) if inner >= 16 else min(_TILE, lines - start)
+            for k in range(half):
+                if inner >= 16:
+                    for t in range(width):
+                        a, c = x[b, o, k, r + t], x[b, o, n - 1 - k, r + t]
+                        plus[k, t], minus[k, t] = a + c, a - c
+                else:
+                    for t in range(width):
+                        i, j = (start + t) // inner, (start + t) % inner
+                        a, c = x[b, i, k, j], x[b, i, n - 1 - k, j]
+                        plus[k, t], minus[k, t] = a + c, a - c
+            for k in range(half):
+                _accumulate(plus, even[b, k], 0, half, width, first)
+                _accumulate(minus, odd[b, k], 0, half, width, second)
+                if inner >= 16:
+                    for t in range(width):
+                        out[b, o, n - 1 - k, r + t] = first[t] - second[t]
+                        out[b, o, k, r + t] = first[t] + second[t]
+                else:
+                    for t in range(width):
+                        i, j = (start + t) // inner, (start + t) % inner
+                        out[b, i, n - 1 - k, j] = first[t] - second[t]
+                        out[b, i, k, j] = first[t] + second[t]
+            start += width
+
+
+@njit(cache=True, nogil=True)
 def row_means(x: Floats) -> Numbers:
     """Mean of |x| of each row, (B,) float64, added in order: torch's sums depend on the number of threads."""
     means = np.empty(len(x))

@@ -14,6 +14,7 @@ from medaug.kernels.mr_lookup import look_up
 from medaug.options import Span, check_probability, span
 
 _KNOTS, _TERMS = 256, 3
+_LEAST_SLOPE = 0.4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +26,7 @@ class TissueContrast:
 
     Attributes:
         strength: greatest distance of the curve from the diagonal that the draw allows, as a share of the range; a number, or (low, high) to draw it.
-        monotone: keep the order of values: the curve is drawn back towards the diagonal until it nowhere falls.
+        monotone: keep the order of values: the curve is drawn back towards the diagonal until its slope is 0.4 everywhere, so that no tissues merge.
         p: probability that a sample is changed.
 
     Raises:
@@ -62,7 +63,7 @@ def tissue_curves(strength: Numbers, terms: Numbers, *, monotone: bool) -> npt.N
     Args:
         strength: (B,), the sum of |a_k|.
         terms: (B, terms), the proportions of a_k.
-        monotone: scale a_k down until no slope is negative.
+        monotone: scale a_k down until no slope is below 0.4.
 
     Returns:
         (B, knots) float32.
@@ -73,7 +74,7 @@ def tissue_curves(strength: Numbers, terms: Numbers, *, monotone: bool) -> npt.N
     bend = np.stack([(row[:, None] * np.sin(math.pi * order[:, None] * u)).sum(0) for row in scaled])
     if monotone:
         steepest = np.maximum(-np.diff(bend, axis=1).min(1) * (_KNOTS - 1), 1e-12)
-        bend *= np.minimum(1, 0.95 / steepest)[:, None]
+        bend *= np.minimum(1, (1 - _LEAST_SLOPE) / steepest)[:, None]
     return np.asarray(np.clip(u + bend, 0, 1), np.float32)
 
 

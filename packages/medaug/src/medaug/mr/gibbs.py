@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from medaug.axis import circulant_matrices, map_axis
+from medaug.axis import weigh_frequencies
 from medaug.draws import Draws, Numbers
 from medaug.mr.ghosting import check_axes
 from medaug.options import Span, check_probability, span
@@ -44,5 +44,6 @@ class Gibbs:
         for column, axis in enumerate(axes):
             length = image.shape[2 + axis]
             line = np.abs(np.fft.fftfreq(length, 1 / length))
-            result = map_axis(result, axis, circulant_matrices((line <= np.floor(kept[:, column, None] * (length // 2))).astype(float)))
+            inside = line <= np.floor(kept[:, column, None] * (length // 2))
+            result = weigh_frequencies(result, axis, inside.astype(float))
         return result.to(image.dtype)

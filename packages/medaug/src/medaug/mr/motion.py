@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from medaug.axis import circulant_matrices, map_axis
+from medaug.axis import weigh_frequencies
 from medaug.draws import Draws, Numbers
 from medaug.errors import AugmentationError
 from medaug.kernels.mr_motion import move
@@ -99,9 +99,15 @@ def moved_acquisition(image: Tensor, angle_deg: Numbers, shift_mm: Numbers, time
         ends = np.concatenate([start, np.full((len(start), 1), length)], axis=1)
         last = np.take_along_axis(ends, segment[:, None], 1)[:, 0]
         mask = (line >= first[:, None]) & (line < last[:, None])
-        posed = _posed(image, _index_matrices(angle_deg[:, move_index], shift_mm[:, move_index], spacing, tuple(image.shape[2:])))
-        posed.sub_(image)
-        result.add_(map_axis(posed, axis, circulant_matrices(np.fft.ifftshift(mask.astype(float), axes=1))))
+        rows = np.flatnonzero(mask.any(1))
+        if not len(rows):
+            continue
+        matrices = _index_matrices(angle_deg[rows, move_index], shift_mm[rows, move_index], spacing[rows], tuple(image.shape[2:]))
+        chosen = torch.from_numpy(rows).to(image.device)
+        still = image if len(rows) == len(image) else image[chosen]
+        posed = _posed(still, matrices).sub_(still)
+        change = weigh_frequencies(posed, axis, np.fft.ifftshift(mask[rows].astype(float), axes=1))
+        result.index_add_(0, chosen, change)
     return result
 
 

@@ -21,9 +21,9 @@ _PIECES = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Occluders:
-    """Lays devices on a film: a pacemaker with its lead, a tube from the upper edge, an electrode with its cable to an edge. Lines are cubic Bézier curves.
+    """Lays devices on a film: a pacemaker with its lead, a tube from the upper edge, an electrode with its cable to an edge.
 
-    Densities add to the film's own up to the top of its range, on a film whose values are linear in the logarithm of the exposure. Works on any scale.
+    Lines are cubic Bézier curves; nobody gets a second pacemaker. Densities add to the film's own up to the top of its range, on a film whose values are linear in the logarithm of the exposure. Works on any scale.
 
     Attributes:
         kinds: to draw each device from.
@@ -58,7 +58,8 @@ class Occluders:
         size = np.array(image.shape[2:]) * pixel
         # A flip of all of a device's columns puts it on the other side as often.
         capsules = _devices(kind, draws.uniform("shape", size=(most, 16)), size, draws.chance("mirrored", 0.5, (most,)))
-        capsules[..., 4] *= (np.arange(most) < count[:, None])[:, :, None]
+        again = (kind == 0) & (np.cumsum(kind == 0, axis=1) > 1)
+        capsules[..., 4] *= ((np.arange(most) < count[:, None]) & ~again)[:, :, None]
         cover = paint_capsules(capsules.reshape(len(image), -1, 6), pixel, (image.shape[2], image.shape[3]), image.device)
         unit, least, extent = to_density(image, self.dense_is_bright)
         unit.add_(cover).clamp_max_(1)
