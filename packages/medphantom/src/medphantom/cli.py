@@ -101,6 +101,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
             sys.stderr.write(f"{error}\n")
             sys.exit(2)
         _fail(re.sub(r" \(Possible options: ([^)]*)\)", r" Did you mean \1?", said()), 2)
+    if code == 130:  # what Typer makes of Ctrl-C
+        _fail("interrupted", 130)
     sys.exit(code if isinstance(code, int) else 0)
 
 

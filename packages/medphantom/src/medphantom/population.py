@@ -7,9 +7,10 @@ import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -262,11 +263,15 @@ def _each(work: Callable[[int], None], indices: list[int], workers: int) -> Iter
     # Forking a process that has threads can hang its children.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(workers, len(indices)), mp_context=context, initializer=_begin_worker) as pool:
-        try:
-            yield from pool.map(work, indices)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        # No more are handed out than are worked on: after an error or Ctrl-C only these are waited for.
+        waiting = iter(indices)
+        working = {pool.submit(work, index) for index in islice(waiting, workers)}
+        while working:
+            done, working = wait(working, return_when=FIRST_COMPLETED)
+            for future in done:
+                future.result()
+                yield
+            working |= {pool.submit(work, index) for index in islice(waiting, len(done))}
 
 
 def _begin_worker() -> None:
@@ -274,9 +279,9 @@ def _begin_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
 
-    def wait() -> None:
+    def follow() -> None:
         if parent is not None:
             parent.join()
             os._exit(1)
 
-    threading.Thread(target=wait, daemon=True).start()
+    threading.Thread(target=follow, daemon=True).start()
