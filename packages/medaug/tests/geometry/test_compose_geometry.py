@@ -108,16 +108,16 @@ def test_box_still_bounds_its_mask_after_any_affine():
     shape, spacing = (20, 24, 28), (2.0, 1.0, 1.5)
     mask = torch.zeros(shape, dtype=torch.uint8)
     mask[7:13, 9:15, 11:18] = 1
-    box = torch.tensor([[6.5, 8.5, 10.5, 12.5, 14.5, 17.5]])  # outer faces of the voxels
+    box = torch.tensor([[7.0, 9.0, 11.0, 13.0, 15.0, 18.0]])
     augment = Compose([Affine(rotation_deg=25.0, scale=(0.8, 1.2), translation_mm=2.0), Flip(axes=(0, 1, 2))])
     for view in range(10):
         out = augment({"image": mask[None].float(), "mask": mask, "boxes": box, "spacing": spacing}, (0, 0, "s", view))
         found = out["mask"].nonzero().float()
         low, high = out["boxes"][0, :3], out["boxes"][0, 3:]
-        assert (found.amin(0) >= low - 1e-3).all()
-        assert (found.amax(0) <= high + 1e-3).all()
+        assert (found.amin(0) + 0.5 >= low - 1e-3).all()
+        assert (found.amax(0) + 0.5 <= high + 1e-3).all()
         # a face of the rotated block always reaches its bound: at most the corner's own voxels lie between
-        assert (low + high - found.amin(0) - found.amax(0)).abs().max() < 4
+        assert (low + high - found.amin(0) - found.amax(0) - 1).abs().max() < 4
 
 
 def test_pure_flips_are_exact_and_boxes_stay_ordered():
@@ -133,7 +133,7 @@ def test_pure_flips_are_exact_and_boxes_stay_ordered():
     assert torch.equal(out["image"], image.flip(1, 3))
     assert torch.equal(out["mask"], sample["mask"].flip(0, 2))
     assert out["points"].tolist() == [[3.0, 0.0, 0.0]]
-    assert out["boxes"].tolist() == [[0.0, 1.0, 2.0, 3.0, 3.0, 3.0]]  # z 0..3 -> 3..0 and x 2..3 -> 3..2 of n = 4 and 6, reordered
+    assert out["boxes"].tolist() == [[1.0, 1.0, 3.0, 4.0, 3.0, 4.0]]  # z 0..2 of 4 -> 3..1 and x 2 of 6 -> 3: lowest index, then one past the highest
 
 
 def test_transforms_act_in_their_order():
