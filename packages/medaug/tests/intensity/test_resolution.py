@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from torch.nn.functional import interpolate
 
 from medaug.draws import Draws
-from medaug.intensity.low_resolution import LowResolution, coarse_table
+from medaug.intensity.low_resolution import LowResolution
 from medaug.intensity.slice_thickness import SliceThickness, thick_table
+from medaug.kernels import tables
 
 KEYS = [(0, 0, "a", 0), (0, 0, "b", 0)]
 
@@ -37,8 +38,8 @@ def test_factor_one_is_the_identity_and_other_axes_stay():
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 200), st.integers(1, 200))
-def test_coarse_points_lie_in_the_grid_with_weights_of_sum_one(n, coarse):
-    index, weights = coarse_table(n, np.array([min(coarse, n)]))
+def test_coarse_points_lie_in_the_grid_with_weights_of_sum_one(n, points):
+    index, weights = tables.coarse(n, np.array([min(points, n)]))
     assert index.max() < n
     assert (weights >= 0).all()
     np.testing.assert_allclose(weights.sum(1), 1, atol=1e-6)

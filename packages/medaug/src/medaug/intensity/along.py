@@ -12,6 +12,7 @@ from torch import Tensor
 
 from medaug.draws import Numbers
 from medaug.kernels import filters, serving
+from medaug.kernels.tables import gaussian
 
 TRUNCATE = 4.0
 """Standard deviations at which a Gaussian ends, as in scipy."""
@@ -25,23 +26,19 @@ def smooth(image: Tensor, sigma: Numbers) -> None:
         sigma: (R, dims) in voxels; below 1/8 an axis stays as it is.
     """
     for axis in range(image.ndim - 2):
-        radius = np.floor(TRUNCATE * sigma[:, axis] + 0.5).astype(np.int64)
-        if not radius.any():
+        # a copy: of broadcast and of strided arrays numba would compile a loop each
+        weights, radius = gaussian(sigma[:, axis].copy(), TRUNCATE)
+        taps = weights.shape[1]
+        if taps == 1:
             continue
-        taps = np.arange(radius.max() + 1)
-        weights = np.exp(-0.5 * (taps / np.maximum(sigma[:, axis], 0.01)[:, None]) ** 2)
-        weights[taps > radius[:, None]] = 0
-        # one after another: a pairwise sum would group the terms by the longest kernel of the batch
-        total = 2 * np.cumsum(weights, axis=1)[:, -1:] - weights[:, :1]
-        singles = (weights / total).astype(np.float32)
         view = _view(image, axis, len(sigma))
         if serving.loops(image.device):
-            filters.symmetric(view.numpy(), singles, radius)
+            filters.symmetric(view.numpy(), weights, radius)
         else:
-            offsets = np.arange(-taps[-1], taps[-1] + 1)
+            offsets = np.arange(1 - taps, taps)
             n = view.shape[2]
             index = np.clip(np.arange(n)[None, :] + offsets[:, None], 0, n - 1)
-            both = np.repeat(singles[:, np.abs(offsets), None], n, axis=2)
+            both = np.repeat(weights[:, np.abs(offsets), None], n, axis=2)
             _combine_by_torch(view, np.broadcast_to(index.astype(np.uint32), both.shape), both)
 
 

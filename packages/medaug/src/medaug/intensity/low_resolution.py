@@ -9,6 +9,7 @@ from medaug.draws import Draws, Numbers
 from medaug.errors import AugmentationError
 from medaug.intensity.along import combine
 from medaug.intensity.rows import single
+from medaug.kernels.tables import coarse
 from medaug.options import Span, check_probability, span
 
 
@@ -58,21 +59,6 @@ class LowResolution:
         factor = factor.reshape(-1, dims)
         for axis in axes:
             n = x.shape[2 + axis]
-            coarse = np.maximum(np.rint(n * factor[:, axis]).astype(np.int64), 1)
-            combine(x, axis, *coarse_table(n, coarse), coarse < n)
+            points = np.maximum(np.rint(n * factor[:, axis]).astype(np.int64), 1)
+            combine(x, axis, *coarse(n, points), points < n)
         return x.to(image.dtype)
-
-
-def coarse_table(n: int, coarse: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> tuple[np.ndarray, np.ndarray]:
-    """Take each of n voxels from the two coarse points beside it: index (R, 2, n) and weights (R, 2, n).
-
-    Coarse point j holds the voxel at floor((j + 1/2) n / coarse), torch's "nearest-exact"; both grids cover the same extent (align_corners=False).
-    """
-    points = coarse[:, None]
-    # (2i + 1) coarse / 2n - 1/2 in whole numbers over 2n, so that no rounding moves a point
-    place = np.maximum((2 * np.arange(n) + 1) * points - n, 0)
-    left, rest = np.divmod(place, 2 * n)
-    pair = np.stack([left, np.minimum(left + 1, points - 1)], axis=1)
-    fraction = (rest / (2 * n)).astype(np.float32)
-    index = (2 * pair + 1) * n // (2 * points[:, None])
-    return index.astype(np.uint32), np.stack([1 - fraction, fraction], axis=1)

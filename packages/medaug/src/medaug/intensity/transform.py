@@ -19,6 +19,8 @@ class IntensityTransform(Protocol):
     def change(self, image: Tensor, draws: Draws, spacing: Numbers | None) -> Tensor:
         """Change every image of a batch.
 
+        The transforms of this package compute in float32 and round the result to other types once.
+
         Args:
             image: (B, C, *S) floating point, contiguous; the transform's own, which it may overwrite.
             draws: B streams; draw parameters as `draws.uniform("name", low, high)`, (B,).
