@@ -1,5 +1,6 @@
 """Courses: what fates say is measured on the masks, lesions keep their identity, and the displacement between visits is the true one."""
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -197,7 +198,8 @@ def test_the_first_visit_is_the_patient_and_every_visit_is_its_own_scan():
     assert np.array_equal(course.visits[0].radiographs["PA"].array, patient.radiograph.array)
     for visit in course.visits[1:]:
         assert visit.ct.affine == pytest.approx(patient.ct.affine)
-        assert "study_date" not in visit.ct.meta
+        dates = [np.datetime64(f"{d[:4]}-{d[4:6]}-{d[6:]}") for d in (patient.study_date, visit.ct.meta["study_date"])]
+        assert (dates[1] - dates[0]).astype(int) == visit.day
     outside = [visit.ct.array[-3:, :3, :3].ravel() for visit in course.visits]  # air beside the neck: noise alone
     assert not np.array_equal(outside[0], outside[1])
     assert not np.array_equal(outside[1], outside[2])
@@ -223,6 +225,20 @@ def test_drawn_fates_are_of_every_kind_and_what_grows_keeps_within_the_lung():
             nodules = [f for f in state if isinstance(f, Nodule)]
             assert all(fits(nodule, anatomy) for nodule in nodules)
     assert seen == set(CHANGES)
+
+
+def test_a_nodule_at_the_wall_does_not_grow_through_it_while_one_with_room_may_grow(anatomy):
+    inner = next(n for n in draw_varied_nodules(keyed_generator((5, 0, "w", 0), "n"), anatomy, Sample.of_lungs(anatomy), count=4))
+    small = replace(inner, semi_axes_mm=(3.5, 3.5, 3.5), margin="smooth")
+    steps = [replace(small, center_mm=(small.center_mm[0] + d, *small.center_mm[1:])) for d in np.arange(0, 150, 0.5)]
+    at_wall = next(a for a, b in itertools.pairwise(steps) if fits(a, anatomy) and not fits(b, anatomy))
+    grown = {"small": 0, "at wall": 0}
+    for name, nodule in (("small", small), ("at wall", at_wall)):
+        for number in range(40):
+            _, (fate, *_) = draw_fates(keyed_generator((number, 0, "wall", 0), "fates"), anatomy, [nodule], (0, 180))
+            grown[name] += fate.change == "growing"
+            assert fits(nodule.scaled(max(fate.factor(180), 1.0)), anatomy)
+    assert grown["small"] > 3 > 0 == grown["at wall"]
 
 
 def test_states_without_fates_stay(anatomy, nodules):

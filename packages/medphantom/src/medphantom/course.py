@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from functools import partial
 
 import numpy as np
@@ -230,9 +231,9 @@ def _follow_up(
     scene = make_scene(patient.seed, patient.index, anatomy, grid, warp=None if deformation.is_identity else deformation)
     truths = _truths(scene, findings, deformation)
     stream = partial(keyed_generator, (patient.seed, 0, f"phantom-{patient.index}", number))
-    meta = {**patient.ct.meta, "days_since_first": day}
-    for name in ("modality", "study_date"):
-        meta.pop(name, None)
+    date = datetime.strptime(patient.study_date, "%Y%m%d") + timedelta(day)
+    meta = {name: value for name, value in patient.ct.meta.items() if name != "modality"}
+    meta |= {"study_date": f"{date:%Y%m%d}", "days_since_first": day}
     study = take_study(scene, patient.site, stream, meta, truths=truths, views=views, contrasts=contrasts, labelling=labels)
     return Visit(
         number=number,
