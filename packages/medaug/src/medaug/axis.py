@@ -15,13 +15,14 @@ from medaug.kernels import axis as kernel
 _NARROW = 8
 
 
-def map_axis(x: Tensor, axis: int, matrices: Numbers) -> Tensor:
+def map_axis(x: Tensor, axis: int, matrices: Numbers, *, in_place: bool = False) -> Tensor:
     """Multiply every line along a spatial axis by the sample's matrix.
 
     Args:
         x: (B, C, *S) float32.
         axis: 0 for the first spatial axis, or counted from the end: -1.
         matrices: (B, m, n), n the length of that axis.
+        in_place: x, where it is contiguous, may be overwritten; m is n then.
 
     Returns:
         (B, C, *S') float32 with length m along the axis; a sample's bits do not depend on the batch or on threads (CPU).
@@ -30,8 +31,8 @@ def map_axis(x: Tensor, axis: int, matrices: Numbers) -> Tensor:
     if x.device.type != "cpu":
         return _map_axis_torch(x, place, matrices)
     x = x.contiguous()
-    shape = (*x.shape[:place], matrices.shape[1], *x.shape[place + 1 :])
-    out = torch.empty(shape)
+    # A tile of lines is copied before any of them is written, so the kernel may write where it reads.
+    out = x if in_place else torch.empty((*x.shape[:place], matrices.shape[1], *x.shape[place + 1 :]))
     weights = np.ascontiguousarray(matrices, np.float32)
     used = weights != 0
     first = used.argmax(2)
@@ -83,10 +84,10 @@ def gaussian_matrices(length: int, sigma: Numbers) -> Numbers:
     return result
 
 
-def blur(x: Tensor, sigma: Numbers, axes: tuple[int, ...]) -> Tensor:
-    """Gaussian blur along the named spatial axes; sigma (B, len(axes)) in voxels. See `gaussian_matrices`."""
+def blur_(x: Tensor, sigma: Numbers, axes: tuple[int, ...]) -> Tensor:
+    """Gaussian blur along the named spatial axes, x overwritten where it can be; sigma (B, len(axes)) in voxels. See `gaussian_taps`."""
     for column, axis in enumerate(axes):
-        x = map_axis(x, axis, gaussian_matrices(x.shape[axis + 2 if axis >= 0 else axis], sigma[:, column]))
+        x = map_axis(x, axis, gaussian_matrices(x.shape[axis + 2 if axis >= 0 else axis], sigma[:, column]), in_place=True)
     return x
 
 
@@ -131,8 +132,8 @@ def linear_matrix(count: int, length: int) -> Numbers:
     return np.asarray(np.maximum(1 - np.abs(place[:, None] - np.arange(count)), 0))
 
 
-def weigh_frequencies(x: Tensor, axis: int, weights: Numbers) -> Tensor:
-    """Give the real part of ifft(weights · fft(line)) for every line along a spatial axis.
+def weigh_frequencies_(x: Tensor, axis: int, weights: Numbers) -> Tensor:
+    """Give the real part of ifft(weights · fft(line)) for every line along a spatial axis; x is overwritten where it can be.
 
     Args:
         x: (B, C, *S) float32.
@@ -156,10 +157,9 @@ def weigh_frequencies(x: Tensor, axis: int, weights: Numbers) -> Tensor:
         # The middle of an odd line is its own mirror: its plus counts it twice, its minus is 0.
         even[:, :, -1] /= 2
     x = x.contiguous()
-    out = torch.empty_like(x)
     inner = math.prod(x.shape[place + 1 :])
     lines = (len(x), -1, n, inner)
     kernel.map_mirrored(
-        x.view(lines).numpy(), np.ascontiguousarray(even, np.float32), np.ascontiguousarray(odd, np.float32), out.view(lines).numpy()
+        x.view(lines).numpy(), np.ascontiguousarray(even, np.float32), np.ascontiguousarray(odd, np.float32), x.view(lines).numpy()
     )
-    return out
+    return x

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from medaug.axis import blur, gaussian_radius, gaussian_taps
+from medaug.axis import blur_, gaussian_radius, gaussian_taps
 from medaug.ct.projection import WATER_PER_MM, attenuation, backproject, coarse, fine, in_volume, project
 from medaug.draws import Draws, Numbers
 from medaug.elementwise import exp_, per_sample
@@ -90,10 +90,11 @@ def noise_texture(white: Tensor, sigma: Numbers) -> Tensor:
     """Pass the band between a Gaussian of sigma and one of twice that, in the last two axes, and restore the unit variance.
 
     Args:
-        white: (B, C, D, H, W) standard normal float32.
+        white: (B, C, D, H, W) standard normal float32, overwritten.
         sigma: (B, 2) voxels.
     """
-    band = blur(white, sigma, (-2, -1)).sub_(blur(white, 2 * sigma, (-2, -1)))
+    broad = blur_(white.clone(), 2 * sigma, (-2, -1))
+    band = blur_(white, sigma, (-2, -1)).sub_(broad)
     radius = gaussian_radius(2 * sigma)
     narrow, wide = ([gaussian_taps(s[:, axis], radius) for axis in (0, 1)] for s in (sigma, 2 * sigma))
     power = _inner(narrow, narrow) + _inner(wide, wide) - 2 * _inner(narrow, wide)

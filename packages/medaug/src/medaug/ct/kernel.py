@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from medaug.axis import blur
+from medaug.axis import blur_
 from medaug.draws import Draws, Numbers
 from medaug.elementwise import per_sample
 from medaug.options import Span, check_probability, span
@@ -47,7 +47,7 @@ class KernelChange:
         sharpness = draws.uniform("sharpness", *span("KernelChange", "sharpness", self.sharpness))
         sigma = draws.uniform("sigma_mm", *span("KernelChange", "sigma_mm", self.sigma_mm))
         result = image.float()
-        soft = blur(result, sigma[:, None] / spacing[:, -2:], (-2, -1))
+        soft = blur_(result.clone(), sigma[:, None] / spacing[:, -2:], (-2, -1))
         soft.mul_(per_sample(sharpness, image))
         return result.mul_(per_sample(1 + sharpness, image)).sub_(soft).to(image.dtype)
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from medaug.axis import weigh_frequencies
+from medaug.axis import weigh_frequencies_
 from medaug.draws import Draws, Numbers
 from medaug.errors import AugmentationError
 from medaug.options import Span, check_probability, span
@@ -58,7 +58,7 @@ class Ghosting:
             rows = np.flatnonzero(axis == each)
             weights = line_weights(image.shape[2 + each], count[rows], intensity[rows], centre[rows])
             chosen = torch.from_numpy(rows).to(image.device)
-            result.index_copy_(0, chosen, weigh_frequencies(result[chosen], int(each), weights))
+            result.index_copy_(0, chosen, weigh_frequencies_(result[chosen], int(each), weights))
         return result.to(image.dtype)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from medaug.axis import weigh_frequencies
+from medaug.axis import weigh_frequencies_
 from medaug.draws import Draws, Numbers
 from medaug.mr.ghosting import check_axes
 from medaug.options import Span, check_probability, span
@@ -45,5 +45,5 @@ class Gibbs:
             length = image.shape[2 + axis]
             line = np.abs(np.fft.fftfreq(length, 1 / length))
             inside = line <= np.floor(kept[:, column, None] * (length // 2))
-            result = weigh_frequencies(result, axis, inside.astype(float))
+            result = weigh_frequencies_(result, axis, inside.astype(float))
         return result.to(image.dtype)

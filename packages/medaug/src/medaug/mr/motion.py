@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from medaug.axis import weigh_frequencies
+from medaug.axis import weigh_frequencies_
 from medaug.draws import Draws, Numbers
 from medaug.errors import AugmentationError
 from medaug.kernels.mr_motion import move
@@ -106,7 +106,7 @@ def moved_acquisition(image: Tensor, angle_deg: Numbers, shift_mm: Numbers, time
         chosen = torch.from_numpy(rows).to(image.device)
         still = image if len(rows) == len(image) else image[chosen]
         posed = _posed(still, matrices).sub_(still)
-        change = weigh_frequencies(posed, axis, np.fft.ifftshift(mask[rows].astype(float), axes=1))
+        change = weigh_frequencies_(posed, axis, np.fft.ifftshift(mask[rows].astype(float), axes=1))
         result.index_add_(0, chosen, change)
     return result
 
