@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,11 @@ import pydicom
 import pytest
 
 import medio
+from medio.keyed import keyed_generator
 from medphantom import population as population_module
+from medphantom.anatomy import draw_anatomy
 from medphantom.errors import PhantomError
+from medphantom.findings.drawing import draw_findings
 from medphantom.population import Population, make_population
 from medphantom.records import make_records
 from medphantom.sites import SITES
@@ -130,6 +134,18 @@ def test_the_table_says_what_the_files_hold(whole):
         assert all(same.get(f["tracking_id"], f["tracking_uid"]) == f["tracking_uid"] for f in second["findings"])
         assert second["reports"]["CT"]["dialogue"]
     assert "SYNTHETIC" in (whole / "README.txt").read_text()
+
+
+def test_one_visit_shows_what_the_sites_prevalence_drew_and_nothing_else():
+    for index in range(8):
+        (record,) = make_records(6, index, spacing_mm=(9.0, 9.0, 9.0))
+        rng = partial(keyed_generator, (6, 0, f"phantom-{index}", 0))
+        anatomy = draw_anatomy(rng("anatomy"), sex=record.person.sex, enlarged_heart=False)
+        drawn = {finding.tracking_id: finding.kind for finding in draw_findings(rng("findings"), anatomy, record.site.prevalence)}
+        shown = {truth.tracking_id: truth.kind for truth in record.truths}
+        # a nodule between the voxels' centres is not seen; all else is larger
+        assert shown.items() <= drawn.items()
+        assert {kind for name, kind in drawn.items() if name not in shown} <= {"nodule"}
 
 
 def test_records_speak_of_their_prior_and_know_the_way_back():

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from functools import partial
+from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -75,8 +76,8 @@ class Population:
             raise PhantomError(f"Population: format must be 'dicom', 'nifti' or 'both', got {self.format!r}")
 
     def as_json(self) -> str:
-        """The options as JSON, the same text for the same options."""
-        return json.dumps(asdict(self), indent=1, sort_keys=True, default=dict) + "\n"
+        """The options, and the version that understands them, as JSON; the same text for the same options."""
+        return json.dumps({"medphantom": version("medphantom"), **asdict(self)}, indent=1, sort_keys=True) + "\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ def express(template: str, slots: Mapping[str, str], rng: np.random.Generator) -
         rng: makes the choices, each alternative as often.
 
     Returns:
-        The text, with a capital at its start where the template starts with a slot or a choice.
+        The text.
 
     Raises:
         ValueError: for brackets that do not pair.
