@@ -22,6 +22,9 @@ from medaug.mr.spike import Spike
 from medaug.presets.windows import Shape, Spacing, crop, flips
 from medaug.views.multi_crop import CropViews, MultiCrop
 
+# Thin slabs are common in MR: what tilts out of their plane is lost.
+_TURN = ((-15.0, 15.0), (-7.0, 7.0), (-7.0, 7.0))
+
 
 def mr_segmentation(*, patch: Shape | None = None, spacing: Spacing | None = None, mirror_axes: tuple[int, ...] = ()) -> Compose:
     """Segment structures in MR: pose, deformation, coil, sequence and motion.
@@ -34,7 +37,7 @@ def mr_segmentation(*, patch: Shape | None = None, spacing: Spacing | None = Non
     return Compose(
         [
             *crop("mr_segmentation", patch, spacing),
-            Affine(rotation_deg=15.0, scale=(0.85, 1.18), p=0.5),
+            Affine(rotation_deg=_TURN, scale=(0.85, 1.18), p=0.5),
             BSpline(spacing_mm=40.0, magnitude_mm=(0.0, 6.0), p=0.2),
             *flips(mirror_axes),
             Rescale(),
@@ -61,7 +64,7 @@ def mr_classification(*, patch: Shape | None = None, spacing: Spacing | None = N
     return Compose(
         [
             *window,
-            Affine(rotation_deg=15.0, scale=(0.8, 1.25), translation_mm=10.0, p=0.7),
+            Affine(rotation_deg=_TURN, scale=(0.8, 1.25), translation_mm=10.0, p=0.7),
             *flips(mirror_axes),
             Rescale(),
             *_scanner(),
@@ -95,7 +98,7 @@ def mr_dino(*, size: Shape = (96, 96, 96), local_size: Shape = (48, 48, 48)) -> 
     """
     augment = Compose(
         [
-            Affine(rotation_deg=15.0, p=0.5),
+            Affine(rotation_deg=_TURN, p=0.5),
             Rescale(),
             BiasField(p=0.5),
             TissueContrast(p=0.5),
