@@ -89,7 +89,7 @@ def test_cardiomegaly_can_be_measured_on_the_labels(index):
     assert patient.findings["cardiomegaly"] == (patient.anatomy.cardiothoracic_ratio > 0.5)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     index=st.integers(0, 40),
     spacing=st.tuples(*[st.floats(2.5, 9, allow_nan=False)] * 3),

@@ -54,7 +54,7 @@ def test_basic_labels_are_the_full_ones_without_the_other_classes():
 
 
 def test_the_usual_patients_truths_are_its_listed_nodules_and_its_heart():
-    for index in range(6):
+    for index in range(4):
         patient = make_patient(11, index)
         kinds = [truth.kind for truth in patient.truths]
         assert kinds.count("nodule") == len(patient.nodules)

@@ -110,8 +110,13 @@ class Scene:
 
     def region(self, low: npt.ArrayLike, high: npt.ArrayLike) -> Region:
         """Find a box of voxels that holds all whose anatomy-frame coordinates lie between two corners (x, y, z) in mm; may be empty."""
+        (z0, z1), (y0, y1), (x0, x1) = self.bounds(np.atleast_2d(low), np.atleast_2d(high))[0].tolist()
+        return slice(z0, z1), slice(y0, y1), slice(x0, x1)
+
+    def bounds(self, low: npt.ArrayLike, high: npt.ArrayLike) -> npt.NDArray[np.intp]:
+        """Find many such boxes at once: corners (n, 3) in (x, y, z) mm to starts and stops (n, 3, 2) along (z, y, x)."""
         # anatomy = patient + shift, and the shift lies within the reach: patient lies between low - max shift and high - min shift
-        return self.grid.region(np.asarray(low, np.float32) - self._reach[1], np.asarray(high, np.float32) - self._reach[0])
+        return self.grid.bounds(np.asarray(low, np.float32) - self._reach[1], np.asarray(high, np.float32) - self._reach[0])
 
     def shape(self, region: Region = ALL) -> tuple[int, int, int]:
         """Count the voxels of a region along (z, y, x)."""

@@ -54,8 +54,17 @@ class Grid:
 
     def region(self, low: npt.ArrayLike, high: npt.ArrayLike) -> Region:
         """Find the voxels whose centres lie between two corners (x, y, z) in mm; may be empty."""
-        (x0, y0, z0), (x1, y1, z1) = np.asarray(low, np.float32), np.asarray(high, np.float32)
-        return _between(self.z, z0, z1), _between(self.y, y0, y1), _between(self.x, x0, x1)
+        (z0, z1), (y0, y1), (x0, x1) = self.bounds(np.atleast_2d(low), np.atleast_2d(high))[0].tolist()
+        return slice(z0, z1), slice(y0, y1), slice(x0, x1)
+
+    def bounds(self, low: npt.ArrayLike, high: npt.ArrayLike) -> npt.NDArray[np.intp]:
+        """Find many such boxes at once: corners (n, 3) in (x, y, z) mm to starts and stops (n, 3, 2) along (z, y, x)."""
+        lows, highs = np.asarray(low, np.float32), np.asarray(high, np.float32)
+        pairs = [
+            np.stack([np.searchsorted(axis, lows[:, 2 - i], "left"), np.searchsorted(axis, highs[:, 2 - i], "right")], axis=1)
+            for i, axis in enumerate((self.z, self.y, self.x))
+        ]
+        return np.stack(pairs, axis=1)
 
 
 def occupancy(distance: Field, softness_mm: float) -> Field:
@@ -135,7 +144,3 @@ def blend(hu: Field, share: Field, value: float | Field) -> None:
     change: npt.NDArray[Any] = value - hu
     change *= share
     hu += change
-
-
-def _between(axis: Field, low: float, high: float) -> slice:
-    return slice(int(np.searchsorted(axis, low, "left")), int(np.searchsorted(axis, high, "right")))

@@ -37,8 +37,8 @@ class Space(Protocol):
         """Width of the ramp across a surface."""
         ...
 
-    def region(self, low: npt.ArrayLike, high: npt.ArrayLike) -> Region:
-        """Voxels between two corners."""
+    def bounds(self, low: npt.ArrayLike, high: npt.ArrayLike) -> npt.NDArray[np.intp]:
+        """Boxes of voxels between two corners each."""
         ...
 
     def coordinates(self, region: Region) -> tuple[Field, Field, Field]:
@@ -49,12 +49,15 @@ class Space(Protocol):
 def tube_distance(tubes: Sequence[Tube], space: Space) -> Field:
     """Distance in mm to the nearest tube, negative inside; farther than 2 mm and a voxel's ramp from all of them it may be 1000."""
     distance = np.full(space.grid.shape, 1000, np.float32)
-    margin = _WALL_MM + space.softness_mm
-    for tube in tubes:
-        reach = max(tube.radii_mm) + margin
-        start, end = np.array(tube.start_mm, np.float32), np.array(tube.end_mm, np.float32)
-        region = space.region(np.minimum(start, end) - reach, np.maximum(start, end) + reach)
-        if all(s.stop > s.start for s in region):
-            near = capsule_distance(*space.coordinates(region), start, end, tube.radii_mm)
-            np.minimum(distance[region], near, out=distance[region])
+    if not tubes:
+        return distance
+    starts = np.array([tube.start_mm for tube in tubes], np.float32)
+    ends = np.array([tube.end_mm for tube in tubes], np.float32)
+    reach = np.array([max(tube.radii_mm) for tube in tubes], np.float32)[:, None] + np.float32(_WALL_MM + space.softness_mm)
+    boxes = space.bounds(np.minimum(starts, ends) - reach, np.maximum(starts, ends) + reach)
+    for i in np.flatnonzero((boxes[..., 1] > boxes[..., 0]).all(axis=1)).tolist():
+        (z0, z1), (y0, y1), (x0, x1) = boxes[i].tolist()
+        region = slice(z0, z1), slice(y0, y1), slice(x0, x1)
+        near = capsule_distance(*space.coordinates(region), starts[i], ends[i], tubes[i].radii_mm)
+        np.minimum(distance[region], near, out=distance[region])
     return distance

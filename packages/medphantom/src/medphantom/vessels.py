@@ -51,44 +51,64 @@ def grow_trees(rng: np.random.Generator, anatomy: Anatomy) -> Trees:
     points = rng.uniform(low, (chest.half_width, chest.center_y + chest.half_depth, chest.apex_z), (_CANDIDATES, 3))
     at = place(anatomy, *points.T.astype(np.float32))
     bronchi = central_airways(anatomy)
-    vessels: list[Tube] = []
-    airways: list[Tube] = []
+    bronchial: list[_Stem] = []
+    vascular: list[_Stem] = []
     for lobe in LOBES:
         served = points[at.distance(f"lung_{lobe}") < -_WALL_MM]
-        if len(served) < 2:
-            continue
         hilum = np.array(bronchi[1 if lobe.startswith("right") else 2][1])
-        airways += _grow(rng, hilum, served, rng.uniform(3.6, 4.4), _AIRWAY_GENERATIONS, _THINNEST_AIRWAY_MM)
+        bronchial.append(_Stem(hilum, served, rng.uniform(3.6, 4.4)))
         # Arteries run beside the bronchi, above and in front of them; veins come from below.
         for offset, share, radius in (((0.0, -7.0, 5.0), slice(0, None, 2), 5.4), ((0.0, -9.0, -14.0), slice(1, None, 2), 4.6)):
-            start = hilum + offset + rng.normal(0, 1.5, 3)
-            vessels += _grow(rng, start, served[share], radius * rng.uniform(0.92, 1.08), _VESSEL_GENERATIONS, _THINNEST_VESSEL_MM)
-    return Trees(vessels=tuple(vessels), airways=tuple(airways))
+            vascular.append(_Stem(hilum + offset + rng.normal(0, 1.5, 3), served[share], radius * rng.uniform(0.92, 1.08)))
+    return Trees(
+        vessels=_grow(rng, vascular, _VESSEL_GENERATIONS, _THINNEST_VESSEL_MM),
+        airways=_grow(rng, bronchial, _AIRWAY_GENERATIONS, _THINNEST_AIRWAY_MM),
+    )
 
 
-def _grow(rng: np.random.Generator, start: Points, served: Points, radius: float, generations: int, thinnest: float) -> list[Tube]:
-    if len(served) < 2 or radius < thinnest or generations == 0:
-        return []
-    middle = served.mean(axis=0)
-    end = start + (middle - start) * _REACH + rng.normal(0, 0.8, 3)
-    along = end - start
-    length = float(np.sqrt((along * along).sum()))
-    if length < radius:
-        return []
-    tube = Tube(start_mm=_triple(start), end_mm=_triple(end), radii_mm=(radius, radius * 0.9))
-    off = served - middle
-    off -= ((off * along).sum(axis=1) / length**2)[:, None] * along
-    # The children share what is served along the direction in which it spreads most.
-    widest = np.zeros(3)
-    widest[int((off * off).sum(axis=0).argmax())] = 1.0
-    widest -= (widest * along).sum() / length**2 * along
-    first = (off * widest).sum(axis=1) < 0
-    narrower = radius * _NARROWING
-    return [
-        tube,
-        *_grow(rng, end, served[first], narrower * rng.uniform(0.9, 1.0), generations - 1, thinnest),
-        *_grow(rng, end, served[~first], narrower * rng.uniform(0.9, 1.0), generations - 1, thinnest),
-    ]
+@dataclass(frozen=True, slots=True)
+class _Stem:
+    """Where a tree begins, (3,) mm; the points that it serves, (n, 3) mm; its radius in mm."""
+
+    start: Points
+    served: Points
+    radius: float
+
+
+def _grow(rng: np.random.Generator, stems: list[_Stem], generations: int, thinnest: float) -> tuple[Tube, ...]:
+    """Grow all trees of a kind at once, a generation at a time."""
+    starts, radii = np.array([stem.start for stem in stems]), np.array([stem.radius for stem in stems])
+    points = np.concatenate([stem.served for stem in stems])
+    owner = np.repeat(np.arange(len(stems)), [len(stem.served) for stem in stems])  # which branch serves each point
+    tubes: list[Tube] = []
+    for _ in range(generations):
+        count = np.bincount(owner, minlength=len(starts))
+        middle = _sums(owner, points, len(starts)) / np.maximum(count, 1)[:, None]
+        ends = starts + (middle - starts) * _REACH + rng.normal(0, 0.8, starts.shape)
+        along = ends - starts
+        length = np.sqrt((along * along).sum(axis=1))
+        grows = (count >= 2) & (radii >= thinnest) & (length >= radii)
+        tubes += [
+            Tube(start_mm=_triple(start), end_mm=_triple(end), radii_mm=(float(radius), float(radius) * 0.9))
+            for start, end, radius in zip(starts[grows], ends[grows], radii[grows], strict=True)
+        ]
+        served = grows[owner]
+        points, owner = points[served], (np.cumsum(grows) - 1)[owner[served]]
+        middle, ends, along, radii = middle[grows], ends[grows], along[grows] / length[grows, None], radii[grows]
+        # Two children share what is served, along the direction across the branch in which it spreads most.
+        off = points - middle[owner]
+        off -= (off * along[owner]).sum(axis=1, keepdims=True) * along[owner]
+        widest = _sums(owner, off * off, len(ends)).argmax(axis=1)
+        across = np.eye(3)[widest]
+        across -= (across * along).sum(axis=1, keepdims=True) * along
+        owner = 2 * owner + ((off * across[owner]).sum(axis=1) >= 0)
+        starts, radii = np.repeat(ends, 2, axis=0), np.repeat(radii, 2) * _NARROWING * rng.uniform(0.9, 1.0, 2 * len(ends))
+    return tuple(tubes)
+
+
+def _sums(owner: npt.NDArray[np.intp], values: Points, count: int) -> Points:
+    """Add up values (n, 3) of each owner, (count, 3)."""
+    return np.stack([np.bincount(owner, values[:, axis], count) for axis in range(3)], axis=1)
 
 
 def _triple(point: Points) -> tuple[float, float, float]:
