@@ -1,6 +1,7 @@
 """Noise for every voxel, from Philox4x32-10: the same words on every device. Compiled loops on the CPU, tensors elsewhere."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,8 @@ Numbers = npt.NDArray[np.float64]
 
 _M0, _M1, _W0, _W1 = 0xD2511F53, 0xCD9E8D57, 0x9E3779B9, 0xBB67AE85
 _LOW = 0xFFFFFFFF
+_BLOCKS = 1 << 20
+"""Blocks of words that are made at once by tensors."""
 
 
 def uniform_field(keys: Keys, shape: tuple[int, ...], device: torch.device) -> Tensor:
@@ -144,26 +147,40 @@ def _spread_by_torch(
 
 
 def _uniform_by_torch(keys: Keys, shape: tuple[int, ...], device: torch.device) -> Tensor:
-    count = math.prod(shape)
-    words = _words(keys, (count + 3) // 4, device)
-    return ((words >> 8).to(torch.float32) * 2.0**-24).flatten(1)[:, :count].reshape(len(keys), *shape)
+    return _filled(keys, shape, device, _units)
 
 
 def _normal_by_torch(keys: Keys, shape: tuple[int, ...], device: torch.device) -> Tensor:
+    return _filled(keys, shape, device, _normals)
+
+
+def _filled(keys: Keys, shape: tuple[int, ...], device: torch.device, numbers: Callable[[Tensor], Tensor]) -> Tensor:
+    """Fill (B, *shape) with what `numbers` makes of words, some blocks at a time: the words of a field need a dozen times its memory."""
     count = math.prod(shape)
-    words = _words(keys, (count + 3) // 4, device)
-    unit = (words >> 8).to(torch.float32) * 2.0**-24
+    out = torch.empty(len(keys), count, device=device)
+    step = max(_BLOCKS // len(keys), 1)
+    for start in range(0, (count + 3) // 4, step):
+        piece = out[:, 4 * start : 4 * (start + step)]
+        piece.copy_(numbers(_words(keys, start, min(start + step, (count + 3) // 4), device)).flatten(1)[:, : piece.shape[1]])
+    return out.view(len(keys), *shape)
+
+
+def _units(words: Tensor) -> Tensor:
+    return (words >> 8).to(torch.float32) * 2.0**-24
+
+
+def _normals(words: Tensor) -> Tensor:
+    unit = _units(words)
     radius = torch.sqrt(-2 * torch.log(unit[..., 0::2] + 2.0**-25))
     turn = unit[..., 1::2] * (2 * math.pi)
-    pairs = torch.stack([radius * torch.cos(turn), radius * torch.sin(turn)], dim=-1)
-    return pairs.flatten(1)[:, :count].reshape(len(keys), *shape)
+    return torch.stack([radius * torch.cos(turn), radius * torch.sin(turn)], dim=-1)
 
 
-def _words(keys: Keys, blocks: int, device: torch.device) -> Tensor:
-    """Words (B, blocks, 4) as int64 in [0, 2**32)."""
+def _words(keys: Keys, start: int, stop: int, device: torch.device) -> Tensor:
+    """Words (B, stop - start, 4) of blocks as int64 in [0, 2**32)."""
     key = torch.from_numpy(keys.view(np.int64)).to(device)[:, None]
     k0, k1 = key & _LOW, (key >> 32) & _LOW
-    c0 = torch.arange(blocks, device=device, dtype=torch.int64).expand(len(keys), blocks)
+    c0 = torch.arange(start, stop, device=device, dtype=torch.int64).expand(len(keys), stop - start)
     c1, c2, c3 = (torch.zeros_like(c0) for _ in range(3))
     for _ in range(10):
         # The product of two 32-bit words wraps into the sign bit of int64: shift and mask take its halves right.

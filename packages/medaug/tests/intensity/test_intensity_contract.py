@@ -93,6 +93,43 @@ def test_tensors_take_the_same_steps_as_loops(transform, shape, monkeypatch):
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS, ids=name)
+def test_the_number_of_threads_changes_no_bit(transform):
+    image = torch.rand(3, 2, 24, 40, 50, generator=torch.Generator().manual_seed(3))
+    threads = torch.get_num_threads()
+    results = []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            results.append(transform.change(image.clone(), Draws(KEYS), SPACING))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(*results)
+
+
+@pytest.mark.parametrize("value", [0.0, -1024.0, 1e-35])
+@pytest.mark.parametrize("looped", [True, False])
+@pytest.mark.parametrize(
+    "transform",
+    [
+        Gamma(),
+        Gamma(invert=True, retain_stats=True),
+        Contrast(),
+        HistogramWarp(),
+        LocalGamma(),
+        Blur(),
+        Sharpen(),
+        Median(),
+        LowResolution(),
+    ],
+    ids=name,
+)
+def test_what_shapes_an_image_leaves_a_constant_one_alone(transform, looped, value, monkeypatch):
+    monkeypatch.setattr(serving, "loops", lambda device: looped)
+    changed = transform.change(torch.full((3, 2, 6, 7, 8), value), Draws(KEYS), SPACING)
+    torch.testing.assert_close(changed, torch.full_like(changed, value), atol=1e-30, rtol=5e-7)
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS, ids=name)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_precisions_are_computed_in_float32_and_stay_what_they_are(transform, dtype):
     image = batch((10, 12, 9)).to(dtype)

@@ -61,11 +61,11 @@ def _raise_by_torch(x: Tensor, exponent: Numbers, invert: bool, retain_stats: bo
     mean, std = x.mean(1, keepdim=True), x.std(1, keepdim=True)
     least = x.amin(1, keepdim=True)
     extent = x.amax(1, keepdim=True) - least
-    unit = ((x - least) / extent.clamp_min(torch.finfo(torch.float32).tiny)).clamp_max(1)
+    flat = extent <= float(pointwise.FLAT)
+    unit = ((x - least) / extent.masked_fill(flat, 1)).clamp_max(1)
     g = column(exponent, x)
     raised = (1 - (1 - unit) ** g if invert else unit**g) * extent + least
     if retain_stats:
-        # a constant row keeps scale 1
-        scale = torch.where(extent > 0, std / torch.maximum(raised.std(1, keepdim=True), 1e-7 * extent), 1)
+        scale = std / torch.maximum(raised.std(1, keepdim=True), 1e-7 * extent)
         raised = (raised - raised.mean(1, keepdim=True)) * scale + mean
-    x.copy_(torch.where(extent > 0, raised, x))
+    x.copy_(torch.where(flat, x, raised))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from medaug.draws import Draws, Numbers
@@ -65,7 +66,9 @@ def warp(x: Tensor, curve: Numbers) -> None:
 
 def _warp_by_torch(x: Tensor, low: np.ndarray, extent: np.ndarray, knots: np.ndarray) -> None:
     pieces = knots.shape[1] - 1
-    place = (x - column(low, x)) * column(pieces / np.where(extent > 0, extent, 1), x)
-    x.copy_(column(knots[:, 0], x).expand_as(x))
+    flat = extent <= pointwise.FLAT
+    place = (x - column(low, x)) * column(pieces / np.where(flat, 1, extent), x)
+    warped = column(knots[:, 0], x).repeat(1, x.shape[1])
     for k in range(pieces):
-        x.add_((place - k).clamp_(0, 1).mul_(column(knots[:, k + 1] - knots[:, k], x)))
+        warped.add_((place - k).clamp_(0, 1).mul_(column(knots[:, k + 1] - knots[:, k], x)))
+    x.copy_(torch.where(torch.from_numpy(flat).to(x.device)[:, None], x, warped))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from medaug.draws import Draws, Numbers
@@ -81,21 +82,20 @@ def raise_locally(x: Tensor, field: Tensor, strength: Numbers) -> None:
         field: (B, *S).
         strength: (B,).
     """
-    low, high = x.flatten(2).amin(2).cpu().numpy(), x.flatten(2).amax(2).cpu().numpy()
-    if serving.loops(x.device):
-        by, per_row = field.flatten(1).numpy(), strength.astype(np.float32)
-        for channel in range(x.shape[1]):
-            pointwise.local_gamma(x.flatten(2)[:, channel].numpy(), by, low[:, channel], (high - low)[:, channel], per_row)
-    else:
-        _raise_by_torch(x, field, strength, low, high)
-
-
-def _raise_by_torch(x: Tensor, field: Tensor, strength: Numbers, low: np.ndarray, high: np.ndarray) -> None:
     line = rows(x, True)
-    least, extent = column(low.reshape(-1), line), column((high - low).reshape(-1), line)
-    exponent = (field.flatten(1) * column(strength, field)).exp2().repeat_interleave(x.shape[1], 0)
-    # a constant channel divides by 1 and is multiplied by 0: it stays
-    line.copy_(((line - least) / extent.where(extent > 0, 1)).clamp_max(1) ** exponent * extent + least)
+    low, high = line.amin(1).cpu().numpy(), line.amax(1).cpu().numpy()
+    if serving.loops(x.device):
+        pointwise.local_gamma(line.numpy(), field.flatten(1).numpy(), low, high - low, strength.astype(np.float32))
+    else:
+        _raise_by_torch(line, field.flatten(1), strength, low, high - low)
+
+
+def _raise_by_torch(line: Tensor, field: Tensor, strength: Numbers, low: np.ndarray, extent: np.ndarray) -> None:
+    least, size = column(low, line), column(extent, line)
+    exponent = (field * column(strength, field)).exp2().repeat_interleave(len(line) // len(field), 0)
+    flat = size <= float(pointwise.FLAT)
+    unit = ((line - least) / size.masked_fill(flat, 1)).clamp_max(1)
+    line.copy_(torch.where(flat, line, unit**exponent * size + least))
 
 
 def _field(transform: str, sigma_mm: Span, image: Tensor, draws: Draws, spacing: Numbers | None) -> Tensor:

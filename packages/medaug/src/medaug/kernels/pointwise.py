@@ -9,6 +9,8 @@ from numba import njit
 from medaug.kernels.elementary import exp2, power
 
 Rows = npt.NDArray[np.float32]
+FLAT = np.float32(1e-30)
+"""A row whose range is no larger counts as constant, and stays: float32 could not hold the inverse of a smaller one."""
 _LANES = 128
 """Partial sums side by side: a fixed order of additions that runs on vectors."""
 
@@ -84,7 +86,7 @@ def gamma(image: Rows, exponent: npt.NDArray[np.float32], invert: bool, retain: 
         line, g = image[row], exponent[row]
         _statistics(line, before)
         least, extent = np.float32(before[0]), np.float32(before[1] - before[0])
-        if extent > np.float32(0):
+        if extent > FLAT:
             per = np.float32(1) / extent
             if invert:
                 for i in range(len(line)):
@@ -105,10 +107,19 @@ def gamma(image: Rows, exponent: npt.NDArray[np.float32], invert: bool, retain: 
 def local_gamma(
     image: Rows, field: Rows, low: npt.NDArray[np.float32], extent: npt.NDArray[np.float32], strength: npt.NDArray[np.float32]
 ) -> None:
-    """Raise each voxel, scaled to [0, 1] by `low` and `extent` of its row, to the power 2**(strength * field), and scale it back."""
+    """Raise each voxel, scaled to [0, 1] by `low` and `extent` of its row, to the power 2**(strength * field), and scale it back.
+
+    Args:
+        image: (B * C, n).
+        field: (B, n), one for the C rows of a sample.
+        low: (B * C,).
+        extent: (B * C,).
+        strength: (B,).
+    """
+    channels = len(image) // len(field)
     for row in range(len(image)):
-        line, by, least, size, s = image[row], field[row], low[row], extent[row], strength[row]
-        if size > np.float32(0):
+        line, by, least, size, s = image[row], field[row // channels], low[row], extent[row], strength[row // channels]
+        if size > FLAT:
             per = np.float32(1) / size
             for i in range(len(line)):
                 line[i] = power(min((line[i] - least) * per, np.float32(1)), exp2(s * by[i])) * size + least
@@ -120,7 +131,7 @@ def curve(image: Rows, low: npt.NDArray[np.float32], extent: npt.NDArray[np.floa
     pieces = knots.shape[1] - 1
     places = np.empty(_PART, np.float32)
     for row in range(len(image)):
-        if extent[row] > np.float32(0):
+        if extent[row] > FLAT:
             per, least = np.float32(pieces) / extent[row], low[row]
             for start in range(0, image.shape[1], _PART):
                 line = image[row, start : start + _PART]
