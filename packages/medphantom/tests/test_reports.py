@@ -149,6 +149,9 @@ def test_a_report_says_nothing_that_is_not_so(truths, prior, modality, style, se
             assert abs(statement.measure_mm - truth.diameter_mm) <= 0.5
         if statement.change in ("larger", "smaller", "stable"):
             assert statement.tracking_id in before
+        # a film may call new what the one before did not show
+        if statement.change == "new" and modality == "CT":
+            assert statement.tracking_id not in before
     # every claim of the text is a statement: no kind is named outside their sentences
     spans = [statement.span for statement in report.statements]
     rest = "".join(c for i, c in enumerate(report.text) if not any(start <= i < end for start, end in spans))
@@ -189,6 +192,12 @@ def test_parts_of_a_split_lesion_are_compared_with_it_and_it_is_not_gone():
     assert {s.tracking_id: s.change for s in split.statements if s.change} == {"na": "smaller", "nb": "smaller"}
     merged = write([replace(whole, parents=("na", "nb"))], "CT", "prose", 0, [replace(part, parents=()) for part in parts])
     assert {s.tracking_id: s.change for s in merged.statements if s.change} == {"n": "larger"}
+
+
+def test_a_kind_that_is_not_the_packages_own_is_called_by_its_name():
+    report = write([make_truth("pleural_plaque", "p", side="left")], "CT", "prose", 0, None)
+    assert ("pleural_plaque", "left") in {(s.finding, s.side) for s in report.statements}
+    assert "pleural plaque on the left" in report.text
 
 
 def test_a_first_visit_has_no_comparison():

@@ -291,6 +291,14 @@ def test_contents_that_cannot_be_are_refused(record, tmp_path, contents, said):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_kind_without_a_code_is_named_and_nothing_is_written(record, tmp_path):
+    own = replace(record, truths=(replace(record.truths[0], kind="shadow"),))
+    with pytest.raises(PhantomError, match="no code for its kind 'shadow', so neither SEG nor SR can hold it; leave these two out"):
+        write_visit(own, tmp_path / "visit")
+    assert not (tmp_path / "visit").exists()
+    assert write_visit(own, tmp_path / "visit", contents=("ct", "dx")).ct
+
+
 def test_visits_and_days_start_at_nought(record):
     with pytest.raises(PhantomError, match="visit 0 on day 3"):
         replace(record, day=3)

@@ -29,9 +29,9 @@ _TRUTH = "patient.json"
 _NOTICE = """SYNTHETIC DATA. No real person, hospital or device is in these files.
 
 Every patient was computed from a seed by medphantom. Names, dates, addresses and numbers are invented, planted so that de-identification has
-something to remove; identifiers.json beside each visit lists where they stand. Not for clinical use.
+something to remove; where some were planted, identifiers.json beside each visit lists them. Not for clinical use.
 
-patients.jsonl      one line a patient: person, site, visits, files, true findings with boxes and sizes, reports with their statements
+patients.jsonl      one line a patient: person, site, visits, files (below the patient's folder), true findings, reports with their statements
 population.json     the options that this folder was made with
 PHANTOM-*/          one folder a patient, in it one a visit
 """

@@ -1,5 +1,6 @@
 """SNOMED CT codes of classes, findings and places, from DICOM PS3.16 (context groups 74, 4010, 7151, 7159, 6102, 7157)."""
 
+from medphantom.errors import PhantomError
 from medphantom.findings.truth import Truth
 
 Code = tuple[str, str, str]
@@ -83,9 +84,22 @@ _SIDES: dict[str, Code] = {
 }
 
 
+def code_of(truth: Truth) -> tuple[Code, Code, Code]:
+    """Type, category and place of a finding.
+
+    Raises:
+        PhantomError: for a kind that is not one of the package's own.
+    """
+    if truth.kind not in FINDINGS:
+        raise PhantomError(
+            f"finding {truth.tracking_id!r}: there is no code for its kind {truth.kind!r}, so neither SEG nor SR can hold it; leave these two out"
+        )
+    return FINDINGS[truth.kind]
+
+
 def site_of(truth: Truth) -> Code:
     """Where a finding is: its lobe, else the organ of its kind."""
-    return _LOBES[truth.lobe.split("_")[1]] if truth.lobe else FINDINGS[truth.kind][2]
+    return _LOBES[truth.lobe.split("_")[1]] if truth.lobe else code_of(truth)[2]
 
 
 def side_of(truth: Truth) -> Code | None:

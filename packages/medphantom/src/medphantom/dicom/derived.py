@@ -8,7 +8,7 @@ import pydicom
 
 import medio
 from medio.derived.measurement import LONG_AXIS, MILLILITRE, MILLIMETRE, SHORT_AXIS, VOLUME
-from medphantom.dicom.codes import CLASSES, FINDINGS, side_of, site_of
+from medphantom.dicom.codes import CLASSES, code_of, side_of, site_of
 from medphantom.dicom.header import TIME
 from medphantom.dicom.record import Record
 from medphantom.findings.truth import Truth
@@ -45,7 +45,7 @@ def write_lesions(record: Record, ct: Sequence[Path], path: Path) -> Path | None
         return None
     segments = []
     for number, truth in enumerate(seen, start=1):
-        kind, category, _ = FINDINGS[truth.kind]
+        kind, category, _ = code_of(truth)
         segments.append(
             medio.Segment(
                 number=number,
@@ -93,7 +93,7 @@ def write_sizes(record: Record, ct: Sequence[Path], lesions: Path, path: Path) -
                     unit=unit,
                     tracking_id=truth.tracking_id,
                     tracking_uid=record.tracking_uid(truth),
-                    finding=FINDINGS[truth.kind][0],
+                    finding=code_of(truth)[0],
                     sites=(site_of(truth),),
                     laterality=side_of(truth),
                     time_point=f"visit {record.visit}",
