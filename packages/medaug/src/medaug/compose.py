@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple, cast, get_args
 
 import numpy as np
@@ -28,6 +29,7 @@ class _Step(NamedTuple):
 
     stream: str
     transform: SpatialTransform | IntensityTransform
+    spatial: bool
     choice: tuple[str, float, float, float] | None  # stream, low and high of the pick, probability that there is one
 
     def on(self, draws: Draws) -> Rows:
@@ -59,7 +61,8 @@ class Compose:
     integer images come out as float32.
 
     A `prior` is read by the same transforms with the same parameters, about its own centre: onto its own grid where no transform sets the window, else onto
-    the image's output grid. Its intensities are drawn from streams of their own.
+    the image's output grid. Its intensities are drawn from streams of their own, but `OneOf` picks
+    the same for both.
 
     Args:
         transforms: anything that satisfies `SpatialTransform` or `IntensityTransform`, or `OneOf`.
@@ -142,11 +145,7 @@ class Compose:
         space = read_spacing(spacing, draws.names)
         if len(shape) != space.shape[1]:
             raise AugmentationError(say(draws.names), f"shape {shape} does not fit {space.shape[1]} spacings")
-        plan = Plan.of(tuple(shape), space, draws.names)
-        for step in self._steps():
-            if isinstance(step.transform, SpatialTransform):
-                plan = step.transform.extend(plan, draws.child(step.stream), step.on(draws))
-        return plan
+        return self._plan(draws, tuple(shape), space)
 
     def invert(
         self,
@@ -185,7 +184,7 @@ class Compose:
                 say(names), f"a result of shape {tuple(result.shape)} does not fit {dims} spacings and {len(keys)} key(s)"
             )
         shown = tuple(x.shape[-dims:])
-        plan = self.plan(keys, shown if shape is None else tuple(shape), torch.as_tensor(space))
+        plan = self._plan(Draws(keys), shown if shape is None else tuple(shape), space)
         if plan.looked and shape is None:
             raise AugmentationError(say(names), "was augmented onto another grid; give `shape` of the image before augmentation")
         if plan.shape != shown:
@@ -200,16 +199,33 @@ class Compose:
             moved = torch.stack([warper.nearest(channel) for channel in channels.unbind(1)], dim=1)
         return moved.view(*result.shape[: result.ndim - dims], *plan.source_shape)
 
-    def _steps(self) -> list[_Step]:
+    @cached_property
+    def _steps(self) -> tuple[_Step, ...]:
+        """The transforms with their streams; sorted once, for asking a runtime protocol takes as long as a small image."""
         steps = []
         for position, transform in enumerate(self.transforms):
             stream = f"{type(transform).__name__.lower()}/{position}"
             if isinstance(transform, OneOf):
                 for number, (option, (low, high)) in enumerate(zip(transform.transforms, transform.bounds(), strict=True)):
-                    steps.append(_Step(f"{stream}/{number}", option, (stream, low, high, transform.p)))
+                    choice = (stream, low, high, transform.p)
+                    steps.append(_Step(f"{stream}/{number}", option, isinstance(option, SpatialTransform), choice))
             else:
-                steps.append(_Step(stream, transform, None))
-        return steps
+                steps.append(_Step(stream, transform, isinstance(transform, SpatialTransform), None))
+        return tuple(steps)
+
+    @cached_property
+    def _spatial(self) -> tuple[_Step, ...]:
+        return tuple(step for step in self._steps if step.spatial)
+
+    @cached_property
+    def _intensity(self) -> tuple[_Step, ...]:
+        return tuple(step for step in self._steps if not step.spatial)
+
+    def _plan(self, draws: Draws, shape: tuple[int, ...], spacing: Numbers) -> Plan:
+        plan = Plan.of(shape, spacing, draws.names)
+        for step in self._spatial:
+            plan = cast(SpatialTransform, step.transform).extend(plan, draws.child(step.stream), step.on(draws))
+        return plan
 
     def _augment(self, batch: Mapping[str, Any], keys: Sequence[SampleKey], prefix: str, leader: Plan | None) -> dict[str, Any]:
         """Augment a batch, or a prior along the plan of its image."""
@@ -217,22 +233,21 @@ class Compose:
         given = torch.as_tensor(batch["image"])
         names = ids_of(keys)
         spacing = spacing_of(batch, names)
-        image, plan = given, leader
-        if any(isinstance(step.transform, SpatialTransform) for step in self._steps()):
+        image, plan, own = given, leader, Draws(keys)
+        if self._spatial:
             shape, spacing = shape_of(given, spacing, names)
             shared = leader if leader is not None and leader.looked else None
-            plan = shared.onto(shape, spacing) if shared else self.plan(keys, shape, torch.as_tensor(spacing))
+            plan = shared.onto(shape, spacing) if shared else self._plan(own, shape, spacing)
             image = self._move(result, given, plan)
             spacing = plan.spacing
-        image = image if image.is_floating_point() else image.float()
-        draws = Draws(keys).child(prefix) if prefix else Draws(keys)
-        for step in self._steps():
-            if isinstance(step.transform, IntensityTransform):
-                stream = draws.child(step.stream)
-                rows = np.flatnonzero(step.on(draws) & stream.chance("apply", step.transform.p))
-                if len(rows):
-                    owned = image.data_ptr() != given.data_ptr()
-                    image = _changed(image if owned else image.clone(), step.transform, stream, spacing, rows)
+        image = (image if image.is_floating_point() else image.float()).contiguous()
+        draws = own.child(prefix) if prefix else own
+        for step in self._intensity:
+            transform, stream = cast(IntensityTransform, step.transform), draws.child(step.stream)
+            rows = np.flatnonzero(step.on(own) & stream.chance("apply", transform.p))
+            if len(rows):
+                owned = image.data_ptr() != given.data_ptr()
+                image = _changed(image if owned else image.clone(), transform, stream, spacing, rows)
         result["image"] = image
         if result.get("prior") is not None:
             result["prior"] = self._augment(result["prior"], keys, f"prior/{prefix}", plan)
@@ -287,7 +302,7 @@ def _look(result: dict[str, Any], plan: Plan) -> None:
 def _changed(image: Tensor, transform: IntensityTransform, draws: Draws, spacing: Numbers | None, rows: np.ndarray[Any, Any]) -> Tensor:
     """Let a transform change rows of an image that is ours, in place where it can: neighbours together, without a copy on a CPU."""
     if len(rows) == len(image):
-        return transform.change(image.contiguous(), draws, spacing)
+        return transform.change(image, draws, spacing)
     if image.device.type == "cpu":
         for run in np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1):
             part = image[run[0] : run[-1] + 1]

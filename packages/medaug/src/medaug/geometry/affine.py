@@ -52,6 +52,9 @@ class Affine:
 
     def extend(self, plan: Plan, draws: Draws, on: Rows) -> Plan:
         """See `SpatialTransform.extend`."""
+        on = on & draws.chance("apply", self.p)
+        if not on.any():
+            return plan
         dims = plan.dims
         turns = 3 if dims == 3 else 1
         angles = np.deg2rad(draw_axes(draws, "Affine", "rotation_deg", self.rotation_deg, turns))
@@ -64,7 +67,7 @@ class Affine:
         forward[:, rows, columns] = shears
         forward[:, :dims, :dims] = rotation(angles) @ (forward[:, :dims, :dims] * scales[:, :, None])
         forward[:, :dims, dims] = draw_axes(draws, "Affine", "translation_mm", self.translation_mm, dims)
-        return plan.move(forward, on & draws.chance("apply", self.p))
+        return plan.move(forward, on)
 
 
 def rotation(radians: Numbers) -> Numbers:

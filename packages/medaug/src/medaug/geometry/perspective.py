@@ -34,6 +34,9 @@ class Perspective:
         """See `SpatialTransform.extend`."""
         if plan.dims != 2:
             raise AugmentationError("Perspective", "is for images of two axes; a volume has no viewpoint, use `Affine` or `BSpline`")
+        on = on & draws.chance("apply", self.p)
+        if not on.any():
+            return plan
         most = draws.uniform("distortion", *span("Perspective", "distortion", self.distortion))
         signs = np.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])
         moved = signs * (1 - most[:, None, None] * draws.uniform("corners", size=(4, 2)))
@@ -47,4 +50,4 @@ class Perspective:
         numbers = np.linalg.solve(equations, moved.reshape(-1, 8, 1))[..., 0]
         unit = np.concatenate([numbers, np.ones((len(on), 1))], axis=1).reshape(-1, 3, 3)
         scale = np.concatenate([plan.extent_mm / 2, np.ones((len(on), 1))], axis=1)
-        return plan.move(unit * scale[:, :, None] / scale[:, None, :], on & draws.chance("apply", self.p))
+        return plan.move(unit * scale[:, :, None] / scale[:, None, :], on)

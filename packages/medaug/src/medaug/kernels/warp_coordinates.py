@@ -14,6 +14,7 @@ from numba import njit
 Floats = npt.NDArray[np.float64]
 
 _FAR = 1e9  # voxels: where a perspective sees nothing
+_1, _2, _3 = np.uintp(1), np.uintp(2), np.uintp(3)  # unsigned: numba tests signed indices for negative ones
 
 
 @njit(cache=True, nogil=True)
@@ -56,24 +57,27 @@ def deform_row(c: Floats, n: int, lattice: Floats, planar: bool, aligned: bool, 
                 c[axis, i] += u[axis]
         return
     n2 = lattice.shape[3]
+    middle = n2 // 2
     first, count, w = _taps(c[0, 0], lattice.shape[1], planar)
     second, _, v = _taps(c[1, 0], lattice.shape[2], False)
+    # the stretch of the line that this row sees, from end to end
+    low = int(math.floor(min(max(min(c[2, 0], c[2, n - 1]), 1.0 - middle), middle - 2.0))) + middle - 1
+    high = int(math.floor(min(max(max(c[2, 0], c[2, n - 1]), 1.0 - middle), middle - 2.0))) + middle + 3
     for axis in range(3):
-        for k in range(n2):
-            line[axis, k] = 0.0
+        line[axis, low:high] = 0.0
         for a in range(count):
             for b in range(4):
                 weight = w[a] * v[b]
-                for k in range(n2):
-                    line[axis, k] += weight * lattice[axis, first + a, second + b, k]
-    middle = n2 // 2
+                plane, row = np.uintp(first + a), np.uintp(second + b)
+                for at in range(np.uintp(low), np.uintp(high)):
+                    line[axis, at] += weight * lattice[axis, plane, row, at]
     for i in range(n):
         r = min(max(c[2, i], 1.0 - middle), middle - 2.0)
         cell = math.floor(r)
-        j = int(cell) + middle
+        tap = np.uintp(int(cell) + middle - 1)
         w0, w1, w2, w3 = _weights(r - cell)
         for axis in range(3):
-            c[axis, i] += w0 * line[axis, j - 1] + w1 * line[axis, j] + w2 * line[axis, j + 1] + w3 * line[axis, j + 2]
+            c[axis, i] += w0 * line[axis, tap] + w1 * line[axis, tap + _1] + w2 * line[axis, tap + _2] + w3 * line[axis, tap + _3]
 
 
 @njit(cache=True, nogil=True)
@@ -212,16 +216,22 @@ def _rest(g: float, n: int) -> float:
 @njit(cache=True, nogil=True)
 def _displacement(p: float, q: float, r: float, lattice: Floats, planar: bool, u: Floats) -> None:
     """Evaluate the displacement at one place into u (3,)."""
-    i, count, wp = _taps(p, lattice.shape[1], planar)
-    j, _, wq = _taps(q, lattice.shape[2], False)
-    k, _, wr = _taps(r, lattice.shape[3], False)
-    for axis in range(3):
-        total = 0.0
-        for a in range(count):
-            for b in range(4):
-                tap = lattice[axis, i + a, j + b]
-                total += wp[a] * wq[b] * (wr[0] * tap[k] + wr[1] * tap[k + 1] + wr[2] * tap[k + 2] + wr[3] * tap[k + 3])
-        u[axis] = total
+    first, count, wp = _taps(p, lattice.shape[1], planar)
+    second, _, wq = _taps(q, lattice.shape[2], False)
+    third, _, wr = _taps(r, lattice.shape[3], False)
+    w0, w1, w2, w3 = wr
+    k = np.uintp(third)
+    x = y = z = 0.0
+    for a in range(count):
+        i = np.uintp(first + a)
+        for b in range(4):
+            j = np.uintp(second + b)
+            w = wp[a] * wq[b]
+            # by name, not by a loop over axes: these stay in registers
+            z += w * (w0 * lattice[0, i, j, k] + w1 * lattice[0, i, j, k + _1] + w2 * lattice[0, i, j, k + _2] + w3 * lattice[0, i, j, k + _3])
+            y += w * (w0 * lattice[1, i, j, k] + w1 * lattice[1, i, j, k + _1] + w2 * lattice[1, i, j, k + _2] + w3 * lattice[1, i, j, k + _3])
+            x += w * (w0 * lattice[2, i, j, k] + w1 * lattice[2, i, j, k + _1] + w2 * lattice[2, i, j, k + _2] + w3 * lattice[2, i, j, k + _3])
+    u[0], u[1], u[2] = z, y, x
 
 
 @njit(cache=True, nogil=True)

@@ -20,7 +20,7 @@ Flags = npt.NDArray[np.bool_]
 
 @njit(cache=True, nogil=True)
 def find_cells(c: Floats, n: int, shape: tuple[int, int, int], mode: int, base: Offsets, fraction: Singles, inside: Flags) -> int:
-    """Split places c (3, n) into the flat index of a cell's first corner and fractions (3, n); returns how many lie inside.
+    """Split places c (3, n), which `mode` may fold in place, into the flat index of a cell's first corner and fractions (3, n); returns how many lie inside.
 
     With `mode` BORDER or REFLECT every place does; REFLECT mirrors at the outer faces of the edge voxels.
     """
@@ -31,11 +31,13 @@ def find_cells(c: Floats, n: int, shape: tuple[int, int, int], mode: int, base: 
         size = shape[axis]
         edge = size - 0.5 + 1e-6
         top, last = size - 1.0, max(size - 2, 0)
+        if mode == REFLECT:  # in a loop of its own, or the next would not become vector code
+            for i in range(n):
+                v = abs(c[axis, i] + 0.5)
+                v -= 2.0 * size * np.floor(v / (2.0 * size))
+                c[axis, i] = (2.0 * size - v if v > size else v) - 0.5
         for i in range(n):
             v = c[axis, i]
-            if mode == REFLECT:
-                v = abs(v + 0.5) % (2.0 * size)
-                v = (2.0 * size - v if v > size else v) - 0.5
             inside[i] &= (v >= -0.5 - 1e-6) & (v <= edge)
             v = min(max(v, 0.0), top)
             cell = min(int(v), last)
@@ -60,7 +62,17 @@ def linear_row(
     sx = np.uintp(1 if shape[2] > 1 else 0)
     sy = np.uintp(shape[2] if shape[1] > 1 else 0)
     sz = np.uintp(shape[1] * shape[2] if shape[0] > 1 else 0)
-    planar = shape[0] == 1
+    outside = np.float32(fill)
+    if shape[0] == 1:
+        for i in range(n):
+            o = base[i]
+            g, h = fraction[1, i], fraction[2, i]
+            near = np.float32(source[o]) * (one - h) + np.float32(source[o + sx]) * h
+            far = np.float32(source[o + sy]) * (one - h) + np.float32(source[o + sy + sx]) * h
+            v = near * (one - g) + far * g
+            v = v if inside[i] else outside
+            out[i] = out[i] + v if add else v
+        return
     for i in range(n):
         o = base[i]
         f, g, h = fraction[0, i], fraction[1, i], fraction[2, i]
@@ -68,16 +80,12 @@ def linear_row(
         near = np.float32(source[o]) * k + np.float32(source[o + sx]) * h
         far = np.float32(source[o + sy]) * k + np.float32(source[o + sy + sx]) * h
         v = near * (one - g) + far * g
-        if not planar:
-            o += sz
-            near = np.float32(source[o]) * k + np.float32(source[o + sx]) * h
-            far = np.float32(source[o + sy]) * k + np.float32(source[o + sy + sx]) * h
-            v = v * (one - f) + (near * (one - g) + far * g) * f
-        v = v if inside[i] else np.float32(fill)
-        if add:
-            out[i] += v
-        else:
-            out[i] = v
+        o += sz
+        near = np.float32(source[o]) * k + np.float32(source[o + sx]) * h
+        far = np.float32(source[o + sy]) * k + np.float32(source[o + sy + sx]) * h
+        v = v * (one - f) + (near * (one - g) + far * g) * f
+        v = v if inside[i] else outside
+        out[i] = out[i] + v if add else v
 
 
 @njit(cache=True, nogil=True)

@@ -1,6 +1,7 @@
 """A plan in the units of its arrays: from the indices of one grid to those of another."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ from medaug.geometry.plan import Lattice, Plan, Rows, to_mm
 Whole = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Chain:
     """Matrices and deformations between two grids; 2D is 3D with one plane.
 
@@ -48,7 +49,7 @@ class Chain:
         matrices = np.ascontiguousarray(np.linalg.inv(self.matrices)[:, ::-1])
         return Chain(matrices=matrices, lattices=self.lattices[::-1], backward=tuple(not b for b in self.backward[::-1]))
 
-    @property
+    @cached_property
     def joined(self) -> Numbers:
         """All matrices in one, (B, 4, 4): the whole way of samples that are not deformed."""
         result = self.matrices[:, 0]
@@ -56,7 +57,7 @@ class Chain:
             result = self.matrices[:, k] @ result
         return result
 
-    @property
+    @cached_property
     def deformed(self) -> Rows:
         """(B,) True where some lattice acts."""
         result = np.zeros(len(self.matrices), np.bool_)
@@ -64,6 +65,7 @@ class Chain:
             result |= lattice.active
         return result
 
+    @cached_property
     def exact(self) -> tuple[Rows, Whole]:
         """Samples whose voxels land on voxels, (B,), and every sample's matrix in whole numbers, (B, 4, 4)."""
         joined = self.joined
@@ -75,6 +77,7 @@ class Chain:
         lands &= (turns.sum(1) == 1).all(axis=1) & (turns.sum(2) == 1).all(axis=1)
         return lands & ~self.deformed, whole.astype(np.int64)
 
+    @cached_property
     def flat(self) -> tuple[Numbers, Whole, Rows]:
         """All lattices in one array; where each starts there and its shape, (K, 4); and whose samples each deforms, (B, K)."""
         count = len(self.lattices)

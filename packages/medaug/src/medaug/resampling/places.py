@@ -18,8 +18,8 @@ def send(chain: Chain, points: Numbers, rows: npt.NDArray[np.int64]) -> Numbers:
     dims = points.shape[1]
     solid = np.zeros((len(points), 3))
     solid[:, 3 - dims :] = points
-    moved = follow_points(solid, rows, chain.matrices, *chain.flat(), np.array(chain.backward, np.bool_), dims == 2)
-    exact, whole = chain.exact()
+    moved = follow_points(solid, rows, chain.matrices, *chain.flat, np.array(chain.backward, np.bool_), dims == 2)
+    exact, whole = chain.exact
     straight = np.einsum("nij,nj->ni", whole[rows, :3, :3], solid) + whole[rows, :3, 3]
     return np.asarray(np.where(exact[rows, None], straight, moved)[:, 3 - dims :])
 
@@ -38,15 +38,15 @@ def move_points(chain: Chain, points: Tensor, rows: npt.NDArray[np.int64]) -> Te
 
 
 def move_boxes(chain: Chain, boxes: Tensor, rows: npt.NDArray[np.int64]) -> Tensor:
-    """Move boxes (n, 2·dims), lower corner then upper corner: the axis-aligned bounds of what they held, not clipped to the grid.
+    """Move boxes (n, 2·dims), lowest index then one past the highest: the axis-aligned bounds of what they held, not clipped to the grid.
 
     Matrices and perspective keep a box's corners outermost. A deformation does not: then 9 places along each edge of every face are moved.
     """
     dims = boxes.shape[1] // 2
-    corners = boxes.double().cpu().numpy().reshape(-1, 2, dims)
+    corners = boxes.double().cpu().numpy().reshape(-1, 2, dims) - 0.5  # faces of voxels lie half a voxel before their centres
     steps = np.linspace(0, 1, _FACE if chain.deformed.any() else 2)
     shares = np.stack(np.meshgrid(*[steps] * dims, indexing="ij"), -1).reshape(-1, dims)
     shares = shares[((shares == 0) | (shares == 1)).any(axis=1)]
     places = corners[:, None, 0] + (corners[:, None, 1] - corners[:, None, 0]) * shares
     moved = send(chain, places.reshape(-1, dims), np.repeat(rows, len(shares))).reshape(-1, len(shares), dims)
-    return torch.from_numpy(np.concatenate([moved.min(1), moved.max(1)], axis=1)).to(boxes.device)
+    return torch.from_numpy(np.concatenate([moved.min(1), moved.max(1)], axis=1) + 0.5).to(boxes.device)

@@ -45,7 +45,7 @@ class Warper:
     @property
     def idle(self) -> bool:
         """Whether every sample reads itself."""
-        exact, whole = self.chain.exact()
+        exact, whole = self.chain.exact
         return self.source == self.grid and bool(exact.all()) and bool((whole == np.eye(4)).all())
 
     def images(
@@ -90,7 +90,7 @@ class Warper:
         reach = np.abs(joined[:, None, :3, :3]).sum(-1) / 2 if self.antialias else 0.0
         if (joined[:, 3] != np.array([0, 0, 0, 1])).any():
             return False
-        return bool(((places[..., :3] - reach >= -0.5) & (places[..., :3] + reach <= np.array(solid_source) - 0.5)).all())
+        return bool(((places[..., :3] - reach >= -0.5 - 1e-6) & (places[..., :3] + reach <= np.array(solid_source) - 0.5 + 1e-6)).all())
 
     def _samples(self) -> Whole:
         """Places to average in an output voxel along each axis, (B, 3): one a two source voxels, as linear interpolation reads two."""
@@ -105,7 +105,7 @@ class Warper:
 
     def _warped(self, image: Tensor, mask: Tensor | None, cubic: bool, mode: int, fill: Numbers) -> tuple[Tensor, Tensor | None]:
         kept = image.dtype if image.is_floating_point() else torch.float32
-        exact, whole = self.chain.exact()
+        exact, whole = self.chain.exact
         if self.dense or image.device.type != "cpu":
             return warp_dense(self.chain, exact, self._samples(), image, mask, self.grid, cubic=cubic, mode=mode, fill=fill)
         image = image if image.dtype in _NATIVE else image.float()
@@ -113,7 +113,7 @@ class Warper:
         out = torch.empty((count, channels, *self.grid), dtype=image.dtype if image.is_floating_point() else torch.float32)
         moved = None if mask is None else torch.empty((count, *self.grid), dtype=mask.dtype)
         voxels = math.prod(self.grid)
-        coefficients, lattices, active = self.chain.flat()
+        coefficients, lattices, active = self.chain.flat
         first, lines = solid(self.grid), count * math.prod(solid(self.grid)[:2])
         filled = out.numpy().reshape(count, channels, voxels)
         none = np.empty((0, 1, 1), np.uint8)
