@@ -15,7 +15,7 @@ from medaug.kernels import axis as kernel
 _NARROW = 8
 
 
-def map_axis(x: Tensor, axis: int, matrices: Numbers, *, in_place: bool = False) -> Tensor:
+def map_axis(x: Tensor, axis: int, matrices: Numbers | kernel.Floats, *, in_place: bool = False) -> Tensor:
     """Multiply every line along a spatial axis by the sample's matrix.
 
     Args:
@@ -44,7 +44,7 @@ def map_axis(x: Tensor, axis: int, matrices: Numbers, *, in_place: bool = False)
     return out
 
 
-def _map_axis_torch(x: Tensor, place: int, matrices: Numbers) -> Tensor:
+def _map_axis_torch(x: Tensor, place: int, matrices: Numbers | kernel.Floats) -> Tensor:
     weights = torch.from_numpy(matrices).to(x.device, torch.float32)
     lines = x.movedim(place, 1)
     mapped = torch.bmm(weights, lines.flatten(2)).view(len(x), -1, *lines.shape[2:])
@@ -72,11 +72,11 @@ def gaussian_radius(sigma: Numbers) -> int:
     return max(math.ceil(4 * float(sigma.max(initial=0))), _NARROW)
 
 
-def gaussian_matrices(length: int, sigma: Numbers) -> Numbers:
+def gaussian_matrices(length: int, sigma: Numbers) -> kernel.Floats:
     """Blur by `gaussian_taps`, reflecting at the edges (d c b a | a b c d): (B, length, length) from sigma (B,) in voxels."""
     radius = gaussian_radius(sigma)
     taps = gaussian_taps(sigma, radius)
-    result = np.zeros((len(sigma), length, length))
+    result = np.zeros((len(sigma), length, length), np.float32)
     here = np.arange(length)
     for tap, offset in enumerate(range(-radius, radius + 1)):
         there = (here + offset) % (2 * length)

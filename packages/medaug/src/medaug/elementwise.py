@@ -37,10 +37,10 @@ def log_(x: Tensor) -> Tensor:
     return x
 
 
-def smooth_step(x: Tensor) -> Tensor:
-    """Rise from 0 at x <= 0 to 1 at x >= 1 with no slope at either end: 3x² - 2x³."""
-    x = x.clamp(0, 1)
-    return x * x * (3 - 2 * x)
+def smooth_step_(x: Tensor) -> Tensor:
+    """Rise from 0 at x <= 0 to 1 at x >= 1 with no slope at either end, 3x² - 2x³, in place."""
+    rest = x.clamp_(0, 1).mul(-2).add_(3)
+    return x.mul_(x).mul_(rest)
 
 
 def mean_magnitude(image: Tensor) -> Tensor:

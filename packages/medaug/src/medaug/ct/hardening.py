@@ -7,7 +7,7 @@ from torch import Tensor
 
 from medaug.ct.projection import WATER_PER_MM, attenuation, coarse, fine, in_volume, project, reconstruct
 from medaug.draws import Draws, Numbers
-from medaug.elementwise import smooth_step
+from medaug.elementwise import smooth_step_
 from medaug.options import Span, check_probability, span
 
 _SIZE, _DEPTH, _VIEWS = 64, 16, 60
@@ -63,7 +63,7 @@ def hardening(volume: Tensor, pixel: Numbers, water: Numbers, bone: Numbers) -> 
     """
     small, size = coarse(volume, pixel, _SIZE, _DEPTH)
     total = attenuation(small)
-    hard = total * smooth_step((small - _SOFT_HU) / (_BONE_HU - _SOFT_HU))
+    hard = total * smooth_step_((small - _SOFT_HU) / (_BONE_HU - _SOFT_HU))
     depth = small.shape[2]
     sizes = np.repeat(size, depth, axis=0)
     through_all, through_bone = (project(part.flatten(0, 2), sizes, _VIEWS) for part in (total, hard))

@@ -67,6 +67,8 @@ class Motion:
         result = image.float()
         for each in np.unique(axis):
             rows = np.flatnonzero(axis == each)
+            if len(rows) == len(image):
+                return moved_acquisition(result, angle, shift, times, int(each), spacing).to(image.dtype)
             chosen = torch.from_numpy(rows).to(image.device)
             moved = moved_acquisition(result[chosen], angle[rows], shift[rows], times[rows], int(each), spacing[rows])
             result.index_copy_(0, chosen, moved)

@@ -56,4 +56,5 @@ class Spike:
         amplitude = intensity * (np.arange(most) < count[:, None])
         waves = plane_waves(tuple(image.shape[2:]), frequency, amplitude, phase, image.device)
         result = image.float()
-        return result.add_(waves.mul(mean_magnitude(result))).to(image.dtype)
+        scale = mean_magnitude(result)
+        return result.add_(waves * scale if image.shape[1] > 1 else waves.mul_(scale)).to(image.dtype)

@@ -20,13 +20,14 @@ def add_decibels(image: Tensor, decibels: Tensor, dynamic_range_db: float | None
     Args:
         image: (B, C, *S) float32, overwritten. Compressed: its minimum is black, which stays black, and its range spans `dynamic_range_db`, which nothing
             leaves. Linear amplitude (`dynamic_range_db` None): multiplied.
-        decibels: broadcasts over the image; overwritten in part.
+        decibels: broadcasts over the image; overwritten.
         dynamic_range_db: see above.
     """
     if dynamic_range_db is None:
-        return image.mul_(exp_(decibels.mul(math.log(10) / 20)))
+        return image.mul_(exp_(decibels.mul_(math.log(10) / 20)))
     least, extent = value_range(image)
     # Black is outside the sector or without echo: no gain makes it speak.
     seen = image > least
-    change = decibels.div(dynamic_range_db).mul(extent).mul(seen)
+    change = decibels.div_(dynamic_range_db).mul_(extent)
+    change = change.mul_(seen) if change.shape == seen.shape else change * seen
     return image.add_(change).clamp_(least, least + extent)

@@ -57,4 +57,6 @@ class Haze:
         veil = veil.mul_(per_sample(amount, image)).clamp_(0, 1)
         x = image.float()
         least, extent = value_range(x)
-        return x.add_(veil * (least + extent - x) * (x > least)).to(image.dtype)
+        room = least + extent - x
+        veil = veil.mul_(room) if veil.shape == room.shape else veil * room
+        return x.add_(veil.mul_(x > least)).to(image.dtype)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from medaug.draws import Draws, Numbers
-from medaug.elementwise import per_sample, smooth_step
+from medaug.elementwise import per_sample, smooth_step_
 from medaug.options import Span, check_probability, span
 from medaug.ultrasound.compression import add_decibels, check_dynamic_range
 
@@ -63,14 +63,18 @@ class Shadow:
         apex = draws.uniform("apex_mm", *span("Shadow", "apex_mm", self.apex_mm)) + spacing[:, -2]
         down = (torch.arange(image.shape[-2], device=image.device)[:, None] + 0.5) * per_sample(spacing[:, -2], image)
         across = (torch.arange(image.shape[-1], device=image.device) + 0.5 - image.shape[-1] / 2) * per_sample(spacing[:, -1], image)
-        # Where the beam of each voxel crosses the apex's unit depth.
-        beam = across / (down + per_sample(apex, image))
-        decibels = torch.zeros_like(beam)
+        decibels = torch.zeros(len(image), *(1,) * (image.ndim - 3), *image.shape[-2:], device=image.device)
         for n in range(most):
             reach = start[:, n] + apex
-            inside = per_sample(half[:, n] / reach, image) - (beam - per_sample(side[:, n] / reach, image)).abs()
-            # Edges a quarter of the half-width soft, and as long a rise behind the obstacle.
-            fan = smooth_step(inside / per_sample(half[:, n] / reach / 4, image))
-            behind = smooth_step((down - per_sample(start[:, n], image)) / per_sample(half[:, n] / 4, image))
+            fan = _fan(down + per_sample(apex, image), across, per_sample(side[:, n] / reach, image), per_sample(half[:, n] / reach, image))
+            # As long a rise behind the obstacle as the sides have.
+            behind = smooth_step_((down - per_sample(start[:, n], image)) / per_sample(half[:, n] / 4, image))
             decibels.sub_(fan.mul_(behind).mul_(per_sample(loss[:, n] * (n < count), image)))
+            del fan
         return add_decibels(image.float(), decibels, self.dynamic_range_db).to(image.dtype)
+
+
+def _fan(reach: Tensor, across: Tensor, beam: Tensor, half: Tensor) -> Tensor:
+    """1 within `half` of a beam and 0 outside, its sides a quarter of that soft; a voxel's own beam is where it crosses the unit depth from the apex."""
+    inside = (across / reach).sub_(beam).abs_().neg_().add_(half)
+    return smooth_step_(inside.div_(half / 4))

@@ -57,7 +57,9 @@ class Speckle:
             echo = draws.normal_field(part, (1, *image.shape[2:]), image.device)
             for axis in range(-(image.ndim - 2), 0):
                 grain = gaussian_matrices(image.shape[axis], (axial if axis == -2 else lateral) / spacing[:, axis])
-                echo = map_axis(echo, axis, grain / np.sqrt((grain**2).sum(2, keepdims=True)), in_place=True)
+                # Unit variance in every row, at the reflecting edges too.
+                grain /= np.sqrt(np.einsum("bij,bij->bi", grain, grain))[:, :, None]
+                echo = map_axis(echo, axis, grain, in_place=True)
             power = echo.mul_(echo) if power is None else power.add_(echo.mul_(echo))
         assert power is not None
         # ln(amplitude / mean amplitude) = ln(power) / 2 - ln(pi / 2) / 2, times 20 / ln 10 in decibels

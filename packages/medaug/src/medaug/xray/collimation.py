@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from medaug.draws import Draws, Numbers
-from medaug.elementwise import per_sample, smooth_step, value_range
+from medaug.elementwise import per_sample, smooth_step_, value_range
 from medaug.options import Span, check_probability, span
 from medaug.xray.film import pixel_mm
 
@@ -56,11 +56,13 @@ class Collimation:
         to = [per_sample(v, image) for v in (np.cos(turn), np.sin(turn), pixel[:, 0], pixel[:, 1])]
         rows = (torch.arange(image.shape[2], device=image.device)[:, None] - 0.5 * (image.shape[2] - 1)) * to[2]
         columns = (torch.arange(image.shape[3], device=image.device) - 0.5 * (image.shape[3] - 1)) * to[3]
-        down, right = rows * to[0] - columns * to[1], rows * to[1] + columns * to[0]
-        # Distance in mm inside the nearest of the four edges.
+        # Distance in mm inside the nearest of the four edges, along the turned axes.
+        inside = rows * to[0] - columns * to[1]
         reach = [per_sample(half[:, side // 2] * (1 - 2 * margin[:, side]), image) for side in range(4)]
-        inside = torch.minimum(torch.minimum(reach[0] + down, reach[1] - down), torch.minimum(reach[2] + right, reach[3] - right))
-        seen = smooth_step(inside / per_sample(edge, image) + 0.5)
+        inside = torch.minimum(inside + reach[0], inside.neg_().add_(reach[1]))
+        for sign, side in ((1, 2), (-1, 3)):
+            inside = torch.minimum(inside, (rows * (sign * to[1]) + columns * (sign * to[0])).add_(reach[side]))
+        seen = smooth_step_(inside.div_(per_sample(edge, image)).add_(0.5))
         least, extent = value_range(image.float())
-        under = extent * per_sample(fill, image) + least
-        return (image.float().mul_(seen).add_(under * (1 - seen))).to(image.dtype)
+        result = image.float().mul_(seen)
+        return result.add_(seen.neg_().add_(1).mul_(extent * per_sample(fill, image) + least)).to(image.dtype)
