@@ -97,7 +97,7 @@ def acquire_film(clean: Field, grid: Grid, view: View, site: Site, rng: np.rando
     """Take a film of clean HU.
 
     Args:
-        clean: (D, H, W) HU without noise.
+        clean: (D, H, W) HU without noise; the patient is taken to go on above and below as in the last slices.
         grid: its voxels.
         view: where the rays run.
         site: gives `film_photons`, `film_scatter` and `film_curve`.
@@ -106,7 +106,7 @@ def acquire_film(clean: Field, grid: Grid, view: View, site: Site, rng: np.rando
     Returns:
         (rows, columns) uint16 as `medphantom.radiograph.expose` makes it, `view.shape(grid)`.
     """
-    nepers = view.project(attenuation(clean), grid)
+    nepers = view.project(attenuation(clean), grid, endless=True)
     return expose(nepers[::-1], site.film_photons, rng, scatter=site.film_scatter, curve=site.film_curve, pixel_mm=view.pixels(grid))
 
 

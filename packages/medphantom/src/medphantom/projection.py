@@ -113,12 +113,14 @@ class View:
         (r0, c0), (r1, c1) = np.maximum(low, 0), np.minimum(high, self.shape(grid))
         return (int(r0), int(c0), int(r1), int(c1)) if r1 > r0 and c1 > c0 else None
 
-    def project(self, density: Field, grid: Grid) -> Field:
+    def project(self, density: Field, grid: Grid, *, endless: bool = False) -> Field:
         """Add up a density along the rays.
 
         Args:
             density: (D, H, W), a quantity per mm.
             grid: where it lies.
+            endless: whether it goes on above and below the grid as in the last slices, so that slanting rays do not lose it there;
+                otherwise nothing lies outside of the grid.
 
         Returns:
             (rows, columns) float32, its integral along each ray, as the film is shown: rows from head to feet.
@@ -129,14 +131,14 @@ class View:
         step = grid.spacing_mm[along]
         if self.source_mm is None:
             total = density.sum(axis=along, dtype=np.float64).astype(np.float32)
-            return self._film(total, grid, 1.0)[::-1] * np.float32(step)
+            return self._film(total, grid, 1.0, endless)[::-1] * np.float32(step)
         depths = (grid.z, grid.y, grid.x)[along]
         count = self._planes_at_once(grid)
         film = np.zeros(self.shape(grid), np.float32)
         for first in range(0, len(depths), count):
             slab = tuple(slice(first, first + count) if axis == along else slice(None) for axis in range(3))
             middle = float(depths[first : first + count].mean()) * side
-            film += self._film(density[slab].sum(axis=along), grid, self.magnification(middle))
+            film += self._film(density[slab].sum(axis=along), grid, self.magnification(middle), endless)
         rows, columns = self._from_middle(grid)
         # Rays away from the middle cross each plane aslant.
         slant = np.sqrt(1 + (rows[:, None] / self.source_mm) ** 2 + (columns / self.source_mm) ** 2)
@@ -156,12 +158,12 @@ class View:
         rows, columns = ((np.arange(n) - (n - 1) / 2) * p for n, p in zip(self.shape(grid), self.pixels(grid), strict=True))
         return rows.astype(np.float32), columns.astype(np.float32)
 
-    def _film(self, plane: Field, grid: Grid, scale: float) -> Field:
-        """Magnify a plane's values onto the film, feet first; nothing lies outside of the plane."""
+    def _film(self, plane: Field, grid: Grid, scale: float, endless: bool) -> Field:
+        """Magnify a plane's values onto the film, feet first."""
         across = _AXES[self.position][2]
         rows, columns = self._from_middle(grid)
         for axis, (target, source) in enumerate(((rows, grid.z), (columns, (grid.z, grid.y, grid.x)[across]))):
-            plane = _interpolate(plane, axis, target / np.float32(scale), source)
+            plane = _interpolate(plane, axis, target / np.float32(scale), source, endless and axis == 0)
         return plane
 
 
@@ -190,11 +192,14 @@ def attenuation(hu: npt.NDArray[np.number]) -> Field:
 _CORNERS = np.array([[i, j, k] for i in (-1, 1) for j in (-1, 1) for k in (-1, 1)])
 
 
-def _interpolate(plane: Field, axis: int, target: Field, source: Field) -> Field:
-    """Look up positions in mm along one axis of a plane whose rows or columns lie at `source` mm; half a voxel past the edge still counts."""
+def _interpolate(plane: Field, axis: int, target: Field, source: Field, endless: bool) -> Field:
+    """Look up positions in mm along one axis of a plane whose rows or columns lie at `source` mm.
+
+    Half a voxel past the edge the edge's value still counts; further on it does where the plane is endless, else nothing is there.
+    """
     step = float(source[1] - source[0])
     position = (target - source[0]) / np.float32(step)
-    inside = (position > -0.5) & (position < len(source) - 0.5)
+    inside = endless | ((position > -0.5) & (position < len(source) - 0.5))
     low = np.clip(np.floor(position).astype(np.intp), 0, len(source) - 2)
     share = np.clip(position - low, 0, 1)
     shape = (-1, 1) if axis == 0 else (1, -1)
