@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from medaug import Affine, AugmentationError, Compose, Draws, Flip, Gamma, Noise
 from medaug.presets import build, from_config, to_config
-from medaug.presets.catalogue import find_type
+from medaug.presets.catalogue import _types, find_type
 
 small = st.floats(0, 30, allow_nan=False)
 span = st.tuples(small, small).map(lambda pair: tuple(sorted(pair)))
@@ -121,6 +121,20 @@ class Holder:
 def test_what_plain_types_cannot_hold_is_refused(chain, message):
     with pytest.raises(AugmentationError, match=message):
         to_config(chain)
+
+
+def test_every_transform_of_the_package_comes_back_equal():
+    found = 0
+    for cls in _types().values():
+        if not (hasattr(cls, "change") or hasattr(cls, "extend")):
+            continue
+        try:
+            transform = cls()
+        except (TypeError, AugmentationError):  # options without a default
+            continue
+        assert build(json.loads(json.dumps(to_config(transform)))) == transform
+        found += 1
+    assert found > 30
 
 
 def test_names_are_found_once_in_the_package():

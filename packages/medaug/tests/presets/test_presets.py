@@ -10,7 +10,7 @@ import SimpleITK
 import torch
 from PIL import Image
 
-from medaug import AugmentationError, Compose
+from medaug import AugmentationError, Compose, presets
 from medaug.presets import build, list_presets, make_preset, preset_options, to_config
 from medaug.views.multi_crop import MultiCrop
 
@@ -76,6 +76,10 @@ def test_presets_are_listed_with_their_purpose():
     assert expected <= set(NAMES)
     assert all(len(purpose) > 10 and not purpose.endswith(".") for purpose in list_presets().values())
     assert sorted(NAMES) == NAMES
+
+
+def test_every_name_of_the_list_is_a_function_of_the_module():
+    assert [name for name in NAMES if getattr(presets, name)() != make_preset(name)] == []
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK
 from PIL import Image
@@ -53,6 +54,27 @@ def test_a_film_is_its_pixels():
     with Image.open(path) as image:
         assert np.array_equal(picture.array[0], np.asarray(image.convert("L")))
     assert picture.spacing is None
+
+
+def test_a_negative_film_is_turned_and_values_take_their_unit(tmp_path):
+    stored = np.arange(12, dtype=np.uint16).reshape(3, 4)
+    film = pydicom.Dataset()
+    film.file_meta = pydicom.dataset.FileMetaDataset()
+    film.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    film.SOPClassUID, film.SOPInstanceUID = pydicom.uid.DigitalXRayImageStorageForPresentation, "1.2.3"
+    film.Rows, film.Columns, film.SamplesPerPixel, film.PixelRepresentation = 3, 4, 1, 0
+    film.BitsAllocated, film.BitsStored, film.HighBit = 16, 16, 15
+    film.RescaleSlope, film.RescaleIntercept, film.ImagerPixelSpacing = 2, -5, [0.2, 0.3]
+    film.PixelData = stored.tobytes()
+    for photometric, expected in (
+        ("MONOCHROME2", stored * 2.0 - 5),
+        ("MONOCHROME1", 12 - (stored * 2.0 - 5)),
+    ):  # turned about -5 .. 17: 17 - 5 - v
+        film.PhotometricInterpretation = photometric
+        film.save_as(tmp_path / "film", enforce_file_format=True)
+        picture = read_picture(tmp_path / "film")
+        assert np.array_equal(picture.array[0], expected)
+        assert picture.spacing == (0.2, 0.3)
 
 
 def test_archives_of_arrays_hold_image_mask_and_spacing(tmp_path):
