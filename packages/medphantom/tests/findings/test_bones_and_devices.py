@@ -151,7 +151,11 @@ def test_an_enlarged_heart_has_its_ratio_on_the_labels(look, healthy, ratio):
 
 def test_a_normal_heart_is_left_alone_and_an_enlarged_one_shrinks_below_the_threshold(anatomies):
     for anatomy in anatomies:
+        heart = with_ratio(anatomy, 0.55).heart
         assert with_ratio(anatomy, 0.55).cardiothoracic_ratio == pytest.approx(0.55)
+        # it lies where a heart that was drawn with this ratio does
+        half_width = 0.55 * anatomy.chest.half_width
+        assert heart.center == pytest.approx((0.30 * half_width, anatomy.heart.center[1], anatomy.diaphragm.right_z + 0.5 * half_width))
         normal = normal_heart(anatomy)
         assert normal.cardiothoracic_ratio <= 0.5
         assert (normal == anatomy) == (anatomy.cardiothoracic_ratio <= 0.5)

@@ -77,6 +77,21 @@ def test_a_patient_with_everything_is_plausible(number):
             assert (lung[truth.on_grid()] < 0).all()
 
 
+def test_a_field_of_view_beside_everything_or_in_one_corner_sees_what_lies_there():
+    anatomy = patient(2)
+    findings = draw_findings(rng(2), anatomy, ALWAYS)
+    shaped = reshape(anatomy, findings)
+    whole = Grid.centred((70, 84, 98), (4.0, 4.0, 4.0))
+    everything = paint_findings(Scene(shaped, whole), findings)
+    corner = Grid(whole.z[30:], whole.y[:40], whole.x[:50], whole.spacing_mm)
+    for truth, cut in zip(everything, paint_findings(Scene(shaped, corner), findings), strict=True):
+        assert np.array_equal(cut.on_grid(), truth.on_grid()[30:, :40, :50]), truth.kind
+    beside = Grid(whole.z + 900, whole.y, whole.x, whole.spacing_mm)
+    scene = Scene(shaped, beside)
+    assert not any(truth.seen for truth in paint_findings(scene, [f for f in findings if f.kind != "tracheal_tube"]))
+    assert not scene.labels().any()
+
+
 def test_an_enlarged_heart_is_a_finding_unless_its_prevalence_says_otherwise():
     enlarged = draw_anatomy(keyed_generator((7, 0, "drawing", 0), "anatomy"), sex="M", enlarged_heart=True)
     assert [f.kind for f in draw_findings(rng(1), enlarged, {})] == ["cardiomegaly"]

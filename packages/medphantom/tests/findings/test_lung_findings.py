@@ -9,14 +9,16 @@ from scipy import ndimage
 from medio.keyed import keyed_generator
 from medphantom.findings.atelectasis import PlateAtelectasis, draw_atelectasis, make_lobar_atelectasis
 from medphantom.findings.consolidation import make_consolidation
+from medphantom.findings.device import Pacemaker
 from medphantom.findings.edema import Edema
 from medphantom.findings.effusion import Effusion, make_effusion
 from medphantom.findings.finding import FindingError
 from medphantom.findings.pneumothorax import Pneumothorax, make_pneumothorax
 from medphantom.findings.spots import Sample
 from medphantom.labels import CLASSES
+from medphantom.mr import FLAIR, T2W
 from medphantom.organs.lungs import LOBES
-from medphantom.scene import Scene
+from medphantom.scene import Scene, render
 from medphantom.shapes import Grid
 
 VOXEL_ML = 3.5**3 / 1000
@@ -176,6 +178,19 @@ def test_a_plate_is_thin_flat_and_low(anatomy, sample):
         assert extent[2] > 3 * 2 * plate.semi_axes_mm[2]
         assert truth.lobe.endswith("lower")
         assert truth.volume_ml < 20
+
+
+def test_mr_sees_fluid_bright_on_t2_and_dark_on_flair_and_air_and_metal_dark(anatomy, look):
+    seen = look([make_effusion(anatomy, side="right", volume_ml=600.0), make_pneumothorax(anatomy, side="left", share=0.3), Pacemaker()])
+    fluid, air = (ndimage.binary_erosion(t.on_grid()) for t in seen.truths[:2])
+    metal = seen.truths[2].on_grid() & (seen.hu > 2900)
+    liver = (seen.scene.distance("liver") < -8) & (seen.labels == label("liver"))
+    t2, flair = (render(seen.scene, contrast) for contrast in (T2W, FLAIR))
+    assert t2[fluid].mean() > 3 * t2[liver].mean()
+    assert flair[fluid].mean() < 0.3 * flair[liver].mean()
+    assert metal.sum() > 10
+    for void in (air, metal):
+        assert np.median(t2[void]) < 0.05 * t2[fluid].mean()
 
 
 def test_there_is_no_seam_of_air_between_fluid_and_wall(anatomy, look, healthy):
