@@ -77,7 +77,7 @@ def paint_thorax(scene: Scene) -> None:
 def _paint_trunk(scene: Scene) -> None:
     body, fat = scene.distance("body"), np.float32(scene.anatomy.body.fat)
     scene.paint(scene.cover(body), SKIN, label="skin")
-    scene.paint(scene.cover(body + np.float32(_SKIN_MM)), FAT)
+    scene.paint(scene.cover(body + np.float32(_SKIN_MM)), FAT, label="background")
     if scene.anatomy.body.breast_size:
         region = scene.region((-_INF, -_INF, -_INF), (_INF, 0, _INF))
         scene.paint(scene.cover(scene.distance("breast", region) + np.float32(_SKIN_MM + 6)), GLAND, region)
