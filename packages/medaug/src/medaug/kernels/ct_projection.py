@@ -10,16 +10,20 @@ Floats = npt.NDArray[np.float32]
 
 
 @njit(cache=True, nogil=True)
-def _between(line: Floats, place: float) -> float:
-    """Linear interpolation on a line that is 0 beyond its ends."""
-    left = int(np.floor(place))
-    part = place - left
-    value = 0.0
-    if 0 <= left < len(line):
-        value += (1.0 - part) * line[left]
-    if 0 <= left + 1 < len(line):
-        value += part * line[left + 1]
-    return value
+def _march(lines: Floats, step: float, along: float, away: float, bins: int, total: Numbers) -> None:
+    """Add to each bin what its ray meets on every line: linear interpolation at along · bin + away · line about the middles, 0 beyond the padded ends."""
+    count, padded = lines.shape
+    for k in range(count):
+        start = away * (k - 0.5 * (count - 1)) - along * 0.5 * (bins - 1) + 0.5 * (padded - 1)
+        # Bins whose place lies in [0, padded - 1); both ends of a line are 0.
+        ends = (-start / along, (padded - 1.000001 - start) / along)
+        first, last = max(int(np.ceil(min(ends))), 0), min(int(np.floor(max(ends))) + 1, bins)
+        line = lines[k]
+        for b in range(first, last):
+            place = start + along * b
+            left = int(place)
+            part = place - left
+            total[b] += step * ((1.0 - part) * line[left] + part * line[left + 1])
 
 
 @njit(cache=True, nogil=True)
@@ -27,25 +31,21 @@ def project(slices: Floats, pixel: Numbers, cosine: Numbers, sine: Numbers, pitc
     """Fill out (N, A, T) with line integrals of slices (N, H, W) along x cos + y sin = t, interpolated across the steeper axis (Joseph 1982)."""
     count, height, width = slices.shape
     bins = out.shape[2]
+    total = np.empty(bins)
+    rows, columns = np.zeros((height, width + 2), np.float32), np.zeros((width, height + 2), np.float32)
     for n in range(count):
         dy, dx = pixel[n, 0], pixel[n, 1]
-        turned = slices[n].T.copy()
+        rows[:, 1:-1] = slices[n]
+        columns[:, 1:-1] = slices[n].T
         for a in range(len(cosine)):
             c, s = cosine[a], sine[a]
+            total[:] = 0.0
+            if abs(s) * dy > abs(c) * dx:
+                _march(columns, dx / abs(s), pitch[n] / (s * dy), -dx * c / (s * dy), bins, total)
+            else:
+                _march(rows, dy / abs(c), pitch[n] / (c * dx), -dy * s / (c * dx), bins, total)
             for b in range(bins):
-                t = (b - 0.5 * (bins - 1)) * pitch[n]
-                total = 0.0
-                if abs(s) * dy > abs(c) * dx:
-                    for j in range(width):
-                        y = (t - (j - 0.5 * (width - 1)) * dx * c) / s
-                        total += _between(turned[j], y / dy + 0.5 * (height - 1))
-                    total *= dx / abs(s)
-                else:
-                    for i in range(height):
-                        x = (t - (i - 0.5 * (height - 1)) * dy * s) / c
-                        total += _between(slices[n, i], x / dx + 0.5 * (width - 1))
-                    total *= dy / abs(c)
-                out[n, a, b] = total
+                out[n, a, b] = total[b]
 
 
 @njit(cache=True, nogil=True)
