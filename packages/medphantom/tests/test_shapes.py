@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medphantom.shapes import Grid, blend, capsule_distance, ellipsoid_distance, occupancy
+from medphantom.shapes import Grid, blend, capsule_distance, ellipsoid_distance, intersection, occupancy, union
 
 lengths = st.floats(2, 40)
 
@@ -53,3 +53,19 @@ def test_blending_mixes_in_proportion():
     hu = np.array([-1000, -1000, -1000], np.float32)
     blend(hu, np.array([0, 0.25, 1], np.float32), 0.0)
     assert hu.tolist() == [-1000, -750, 0]
+
+
+@given(st.integers(0, 1000))
+def test_boxes_found_together_are_those_found_one_by_one(seed):
+    grid = Grid.centred((9, 11, 13), (2.0, 1.5, 1.0))
+    corners = np.random.default_rng(seed).uniform(-12, 12, (2, 6, 3))
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    for (z, y, x), a, b in zip(grid.bounds(low, high), low, high, strict=True):
+        assert grid.region(a, b) == (slice(*z), slice(*y), slice(*x))
+
+
+def test_union_and_intersection_hold_the_points_of_any_and_of_all():
+    x = np.linspace(-3, 3, 61, dtype=np.float32)
+    first, second = np.abs(x) - 1, np.abs(x - 1) - 1  # [-1, 1] and [0, 2]
+    assert np.array_equal(union(first, second) < 0, (x > -1) & (x < 2))
+    assert np.array_equal(intersection(first, second) < 0, (x > 0) & (x < 1))
