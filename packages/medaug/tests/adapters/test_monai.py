@@ -11,6 +11,7 @@ from monai.transforms.traits import RandomizableTrait
 
 from medaug import Affine, AugmentationError, Compose, Flip, Noise
 from medaug.adapters.monai import as_monai, from_monai
+from medaug.geometry.deformations import BSpline
 
 KEY = (3, 1, "patient-1", 0)
 SHAPE = (14, 18, 10)  # x, y, z
@@ -99,6 +100,22 @@ def test_several_images_and_masks_go_together():
     for name, entry in (("t2", {"image": "t2"}), ("lesion", {"image": "t2", "mask": "lesion"})):
         alone = as_monai(spatial, **entry)(data)
         assert torch.equal(together[name].as_subclass(torch.Tensor), alone[name].as_subclass(torch.Tensor))
+
+
+def test_probabilities_stay_probabilities_and_come_out_where_the_mask_does():
+    votes = torch.nn.functional.one_hot(torch.arange(14 * 18 * 10) % 3, 3).view(*SHAPE, 3).permute(3, 0, 1, 2).float()
+    data = sample() | {"votes": MetaTensor(votes, affine=oblique()), "label": MetaTensor(votes.argmax(0, keepdim=True), affine=oblique())}
+    after = as_monai(Compose([Flip(axes=(-1,), p=1.0), Affine(rotation_deg=(10, 10), p=0.5)]), mask="label", probability="votes")(data)
+    torch.testing.assert_close(after["votes"].as_subclass(torch.Tensor).sum(0), torch.ones(SHAPE), rtol=0, atol=1e-5)
+    sure = after["votes"].as_subclass(torch.Tensor).amax(0) > 0.6
+    assert torch.equal(after["votes"].as_subclass(torch.Tensor).argmax(0)[sure], after["label"].as_subclass(torch.Tensor)[0][sure])
+    assert sure.any()
+
+
+def test_a_deformation_leaves_the_affine_of_its_grid():
+    after = as_monai(Compose([BSpline(spacing_mm=12.0, magnitude_mm=3.0)]))(sample())["image"]
+    torch.testing.assert_close(after.affine, oblique(), rtol=0, atol=1e-9)
+    assert not torch.equal(after.as_subclass(torch.Tensor), sample()["image"].as_subclass(torch.Tensor))
 
 
 def test_a_cache_stores_what_stands_before_the_chain_and_draws_anew_each_epoch():
