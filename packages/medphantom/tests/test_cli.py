@@ -3,11 +3,17 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import medio
 from medphantom.cli import main
+from medphantom.records import make_records
+from medphantom.sheet import contact_sheet
+from medphantom.sites import SITES
 
 COARSE = ("--spacing", "14,12,12", "--seed", "4")
 
@@ -110,6 +116,15 @@ def test_a_mistake_is_told_in_one_line_with_code_2(arguments, said, tmp_path, ca
     assert error.startswith("med-phantom: error: ")
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_show_draws_the_patient_that_make_writes(tmp_path, capsys):
+    assert run("show", str(tmp_path / "sheet.png"), "--seed", "4", "--index", "1", "--spacing", "12", "--prevalence", "effusion=1") == 0
+    assert capsys.readouterr().out.startswith("PHANTOM-4-00001, synthetic, ")
+    drawn = medio.read(tmp_path / "sheet.png", spacing=(1.5, 1.5))
+    sites = [replace(site, prevalence={**site.prevalence, "effusion": 1.0}) for site in SITES]
+    (record,) = make_records(4, 1, sites=sites, spacing_mm=(12.0, 12.0, 12.0), labels="full", mr=True)
+    assert np.array_equal(drawn.array, contact_sheet(record))
 
 
 def test_help_names_every_option(capsys):

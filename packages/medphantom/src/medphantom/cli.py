@@ -82,6 +82,31 @@ def make(
     sys.stdout.write(f"{patients} synthetic patients in {report.folder} ({report.made} made, {report.kept} kept)\ntruth: {report.rows}\n")
 
 
+@app.command()
+def show(
+    out: Annotated[Path, typer.Argument(help="PNG to write.")],
+    seed: Annotated[int, typer.Option(help="Names the population.")] = 0,
+    index: Annotated[int, typer.Option(min=0, help="Number of the patient in it.")] = 0,
+    spacing: Annotated[str, typer.Option(help="Voxels in mm: one number, or z,y,x.")] = "2.5",
+    prevalence: Annotated[str, typer.Option(help="Shares, such as nodule=1,effusion=1; the rest as the site has them.")] = "",
+) -> None:
+    """Draw one patient as a contact sheet: CT, labels, MR and films."""
+    import medio
+    from medphantom.findings.drawing import KINDS
+    from medphantom.records import make_records
+    from medphantom.sheet import contact_sheet
+    from medphantom.sites import SITES
+
+    shares = _shares(prevalence, KINDS)
+    sites = tuple(replace(site, prevalence={**site.prevalence, **shares}) for site in SITES)
+    voxels = cast("tuple[float, float, float] | None", _three("spacing", spacing, float))
+    record = make_records(seed, index, sites=sites, spacing_mm=voxels, labels="full", mr=True)[0]
+    pixel_mm = 1.5
+    medio.write(medio.Image(contact_sheet(record, pixel_mm=pixel_mm), None, (pixel_mm, pixel_mm), "", {}), out)
+    kinds = ", ".join(dict.fromkeys(truth.kind for truth in record.truths)) or "no finding"
+    sys.stdout.write(f"{record.patient_id}, synthetic, {record.site.name}: {kinds}\npicture: {out}\n")
+
+
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Entry of the command: one line and exit code 2 for what the user can mend."""
     from typer.main import get_command
