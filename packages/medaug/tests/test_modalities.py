@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from medaug import elementwise
 from medaug.ct.dose import DoseNoise
 from medaug.ct.hardening import BeamHardening
 from medaug.ct.kernel import KernelChange
@@ -64,6 +65,29 @@ def test_a_sample_of_a_modality_is_the_same_alone_in_any_batch_and_on_any_thread
         torch.set_num_threads(threads)
     assert together.isfinite().all()
     assert (together != image).flatten(1).any(1).all()
+
+
+def assert_alike(out: torch.Tensor, expected: torch.Tensor) -> None:
+    """Equal to rounding but where a hard edge (of a letter, of black) falls on the other side of it."""
+    slack = 1e-4 * (expected.amax() - expected.amin()).item()
+    assert ((out - expected).abs() > slack).float().mean().item() < 1e-3
+
+
+@cases
+def test_torchs_way_gives_what_the_compiled_way_gives(op, shape, monkeypatch):
+    image, draws, spacing = samples(shape)
+    expected = op.change(image.clone(), draws, spacing)
+    monkeypatch.setattr(elementwise, "_COMPILED", ())
+    assert_alike(op.change(image.clone(), draws, spacing), expected)
+
+
+@pytest.mark.gpu
+@cases
+def test_cuda_changes_a_modality_as_the_cpu_does(op, shape):
+    image, draws, spacing = samples(shape)
+    there = op.change(image.cuda(), draws, spacing)
+    assert there.is_cuda
+    assert_alike(there.cpu(), op.change(image.clone(), draws, spacing))
 
 
 @cases

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from medaug.draws import Numbers
+from medaug.elementwise import compiled
 from medaug.kernels import axis as kernel
 
 _NARROW = 8
@@ -28,7 +29,7 @@ def map_axis(x: Tensor, axis: int, matrices: Numbers | kernel.Floats, *, in_plac
         (B, C, *S') float32 with length m along the axis; a sample's bits do not depend on the batch or on threads (CPU).
     """
     place = axis + 2 if axis >= 0 else axis + x.ndim
-    if x.device.type != "cpu":
+    if not compiled(x.device):
         return _map_axis_torch(x, place, matrices)
     x = x.contiguous()
     # A tile of lines is copied before any of them is written, so the kernel may write where it reads.
@@ -45,7 +46,7 @@ def map_axis(x: Tensor, axis: int, matrices: Numbers | kernel.Floats, *, in_plac
 
 
 def _map_axis_torch(x: Tensor, place: int, matrices: Numbers | kernel.Floats) -> Tensor:
-    weights = torch.from_numpy(matrices).to(x.device, torch.float32)
+    weights = torch.from_numpy(np.array(matrices, np.float32)).to(x.device)
     lines = x.movedim(place, 1)
     mapped = torch.bmm(weights, lines.flatten(2)).view(len(x), -1, *lines.shape[2:])
     return mapped.movedim(1, place).contiguous()
@@ -148,7 +149,7 @@ def weigh_frequencies_(x: Tensor, axis: int, weights: Numbers) -> Tensor:
     # Real weights have an even kernel once the imaginary part is dropped, so the circulant does not change when both of its axes are reversed.
     kernels = np.stack([np.fft.ifft(row).real for row in weights])
     matrices = kernels[:, (np.arange(n)[:, None] - np.arange(n)) % n]
-    if x.device.type != "cpu":
+    if not compiled(x.device):
         return _map_axis_torch(x, place, matrices)
     half = (n + 1) // 2
     near, far = matrices[:, :half, :half], matrices[:, :half, ::-1][:, :, :half]

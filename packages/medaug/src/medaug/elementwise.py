@@ -7,6 +7,13 @@ from torch import Tensor
 from medaug.draws import Numbers
 from medaug.kernels.axis import row_means
 
+_COMPILED = ("cpu",)
+
+
+def compiled(device: torch.device) -> bool:
+    """Whether numba's loops reach tensors of this device; torch's own operations serve the others."""
+    return device.type in _COMPILED
+
 
 def per_sample(values: Numbers, image: Tensor) -> Tensor:
     """Turn (B,) numbers into float32 that broadcast over the batch `image`."""
@@ -23,7 +30,7 @@ def value_range(image: Tensor) -> tuple[Tensor, Tensor]:
 
 def exp_(x: Tensor) -> Tensor:
     """Exponential in place. On the CPU by numpy: its vector code and its tail are the same code, torch's are not."""
-    if x.device.type != "cpu":
+    if not compiled(x.device):
         return x.exp_()
     np.exp(x.numpy(), out=x.numpy())
     return x
@@ -31,7 +38,7 @@ def exp_(x: Tensor) -> Tensor:
 
 def log_(x: Tensor) -> Tensor:
     """Natural logarithm in place; see `exp_`."""
-    if x.device.type != "cpu":
+    if not compiled(x.device):
         return x.log_()
     np.log(x.numpy(), out=x.numpy())
     return x
@@ -46,5 +53,5 @@ def smooth_step_(x: Tensor) -> Tensor:
 def mean_magnitude(image: Tensor) -> Tensor:
     """Mean of |x| of each sample's channel, (B, C, 1, …) float32."""
     flat = image.flatten(0, 1).flatten(1)
-    means = torch.from_numpy(row_means(flat.contiguous().numpy())) if image.device.type == "cpu" else flat.double().abs().mean(1)
+    means = torch.from_numpy(row_means(flat.contiguous().numpy())) if compiled(image.device) else flat.double().abs().mean(1)
     return means.float().view(image.shape[:2] + (1,) * (image.ndim - 2))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from medaug.axis import linear_matrix, map_axis, mean_matrix
 from medaug.draws import Draws, Numbers
+from medaug.elementwise import compiled
 from medaug.kernels import ct_projection as kernel
 
 WATER_PER_MM = 0.0193
@@ -82,7 +83,7 @@ def project(slices: Tensor, pixel: Numbers, angles: int) -> Tensor:
     """
     bins, pitch = detector((slices.shape[1], slices.shape[2]), pixel)
     cosine, sine = _views(angles)
-    if slices.device.type != "cpu":
+    if not compiled(slices.device):
         return _project_torch(slices, pixel, bins, pitch, angles)
     out = torch.empty(len(slices), angles, bins)
     kernel.project(slices.contiguous().numpy(), pixel, cosine, sine, pitch, out.numpy())
@@ -93,7 +94,7 @@ def backproject(sinogram: Tensor, shape: tuple[int, int], pixel: Numbers) -> Ten
     """Average over the views what each voxel's ray holds: (N, A, T) to (N, *shape)."""
     _, pitch = detector(shape, pixel)
     cosine, sine = _views(sinogram.shape[1])
-    if sinogram.device.type != "cpu":
+    if not compiled(sinogram.device):
         return _backproject_torch(sinogram, shape, pixel, pitch)
     out = torch.empty(len(sinogram), *shape)
     kernel.backproject(sinogram.contiguous().numpy(), pixel, cosine, sine, pitch, out.numpy())

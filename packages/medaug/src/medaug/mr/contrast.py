@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from medaug.draws import Draws, Numbers
-from medaug.elementwise import value_range
+from medaug.elementwise import compiled, value_range
 from medaug.kernels.mr_lookup import look_up
 from medaug.options import Span, check_probability, span
 
@@ -50,7 +50,7 @@ class TissueContrast:
         curves = tissue_curves(strength, draws.uniform("terms", -1, 1, (_TERMS,)), monotone=self.monotone)
         least, extent = value_range(image.float())
         unit = image.float().sub_(least).div_(extent)
-        if image.device.type == "cpu":
+        if compiled(image.device):
             look_up(unit.view(len(unit), -1).numpy(), curves)
         else:
             unit = _look_up_torch(unit, curves)

@@ -9,6 +9,7 @@ from torch.nn.functional import grid_sample
 
 from medaug.axis import weigh_frequencies_
 from medaug.draws import Draws, Numbers
+from medaug.elementwise import compiled
 from medaug.errors import AugmentationError
 from medaug.kernels.mr_motion import move
 from medaug.mr.ghosting import check_axes
@@ -135,7 +136,7 @@ def _index_matrices(angle_deg: Numbers, shift_mm: Numbers, spacing: Numbers, sha
 
 def _posed(image: Tensor, matrices: Numbers) -> Tensor:
     volume = image.unsqueeze(2) if image.ndim == 4 else image
-    if image.device.type != "cpu":
+    if not compiled(image.device):
         return _posed_torch(volume, matrices).view(image.shape)
     out = torch.empty_like(volume)
     move(volume.contiguous().numpy(), matrices, out.numpy())

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from medaug.draws import Draws, Numbers
+from medaug.elementwise import compiled
 from medaug.errors import AugmentationError
 from medaug.kernels.xray_capsules import paint
 from medaug.options import check_probability, span
@@ -78,7 +79,7 @@ def paint_capsules(capsules: Numbers, pixel: Numbers, shape: tuple[int, int], de
     Returns:
         (B, 1, *shape) float32.
     """
-    if device.type != "cpu":
+    if not compiled(device):
         return _paint_torch(capsules, pixel, shape, device)
     out = torch.zeros(len(capsules), *shape)
     paint(np.ascontiguousarray(capsules), pixel, out.numpy())
