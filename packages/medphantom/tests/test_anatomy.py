@@ -38,11 +38,8 @@ def middle(index: int, name: str) -> np.ndarray:
 @pytest.mark.parametrize("index", range(COUNT))
 def test_tissues_are_as_dense_as_their_order_says(index):
     labels, hu, looked_at = scene(index).labels(), render(scene(index)), scene(index)
-    fat = (
-        (looked_at.distance("trunk") < -4)
-        & (looked_at.distance("trunk") > 4 - looked_at.anatomy.body.fat)
-        & (labels == CLASSES.index("background"))
-    )
+    trunk, depth = looked_at.distance("trunk"), looked_at.anatomy.body.fat
+    fat = (labels == CLASSES.index("fat")) & (trunk < -4) & (trunk > 4 - depth)
     mean = {name: hu[labels == CLASSES.index(name)].mean() for name in ("lung", "liver", "spleen", "kidney", "heart", "spine", "rib")}
     order = [
         -1000,

@@ -212,15 +212,17 @@ class Scene:
             (D, H, W) uint8.
         """
         labels = np.zeros(self.grid.shape, np.uint8)
+        blank = True
         for layer in self.layers:
             if layer.label is None:
                 continue
             if kind == "full" or layer.label in BASIC_CLASSES:
                 value = CLASSES.index(layer.label)
-            elif layer.label in SEE_THROUGH:
+            elif layer.label in SEE_THROUGH or blank:
                 continue
             else:
                 value = 0
+            blank = False
             np.copyto(labels[layer.region], np.uint8(value), where=layer.share > 0.5)
         return labels
 

@@ -80,10 +80,10 @@ def _paint_trunk(scene: Scene) -> None:
     scene.paint(scene.cover(body + np.float32(_SKIN_MM)), FAT, label="background")
     if scene.anatomy.body.breast_size:
         region = scene.region((-_INF, -_INF, -_INF), (_INF, 0, _INF))
-        scene.paint(scene.cover(scene.distance("breast", region) + np.float32(_SKIN_MM + 6)), GLAND, region)
-    scene.paint(scene.cover(scene.distance("trunk") + fat), MUSCLE)
+        scene.paint(scene.cover(scene.distance("breast", region) + np.float32(_SKIN_MM + 6)), GLAND, region, "breast")
+    scene.paint(scene.cover(scene.distance("trunk") + fat), MUSCLE, label="muscle")
     cage = _cage(scene)
-    scene.paint(scene.share("chest", cage), MEDIASTINAL_FAT, cage)
+    scene.paint(scene.share("chest", cage), MEDIASTINAL_FAT, cage, "mediastinum")
 
 
 def _paint_belly(scene: Scene) -> None:
@@ -95,8 +95,8 @@ def _paint_belly(scene: Scene) -> None:
     region = (below[0], cage[1], cage[2])
     at = scene.place(region)
     abdomen = at.distance("abdomen")
-    scene.paint(scene.cover(abdomen), MUSCLE, region)
-    scene.paint(scene.cover(abdomen + np.float32(3)), VISCERA, region)
+    scene.paint(scene.cover(abdomen), MUSCLE, region, "muscle")
+    scene.paint(scene.cover(abdomen + np.float32(3)), VISCERA, region, "abdomen")
     for name, material in (("kidney", KIDNEY), ("spleen", SPLEEN), ("stomach", STOMACH), ("liver", LIVER)):
         scene.paint(scene.cover(at.distance(name)), material, region, name)
     scene.paint(scene.cover(at.distance("stomach_gas")), AIR, region, "stomach")
@@ -146,7 +146,7 @@ def _paint_bones(scene: Scene) -> None:
     bone = np.float32(bone_hu) * (np.float32(0.42) + np.float32(0.58) * np.where(spine < vertebra, np.float32(0.8), shell))
     disc = (level > 0.78) & (vertebra <= spine)
     scene.paint(scene.share("canal", region), FLUID, region)
-    scene.paint(scene.share("cord", region), CORD, region)
+    scene.paint(scene.share("cord", region), CORD, region, "spinal_cord")
     scene.paint(scene.cover(spine), SPONGY_BONE, region, "spine", hu=np.where(disc, np.float32(DISC.hu), bone))
 
 

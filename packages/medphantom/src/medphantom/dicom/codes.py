@@ -42,6 +42,12 @@ CLASSES: dict[str, tuple[Code, Code]] = {
             "clavicle": ("51299004", "SCT", "Clavicle"),
             "scapula": ("79601000", "SCT", "Scapula"),
             "skin": ("39937001", "SCT", "Skin"),
+            "fat": ("55603005", "SCT", "Fat"),
+            "muscle": ("127954009", "SCT", "Skeletal muscle"),
+            "mediastinum": ("72410000", "SCT", "Mediastinum"),
+            "abdomen": ("818981001", "SCT", "Abdomen"),
+            "breast": ("76752008", "SCT", "Breast"),
+            "spinal_cord": ("2748008", "SCT", "Spinal cord"),
         }.items()
     },
     "nodule": (_NODULE, MORPHOLOGY),
