@@ -1,6 +1,6 @@
 """CT: what varies between scanners, protocols and readers.
 
-All take HU and give [0, 1] between the window's ends. None mirrors unless told: an organ's side is part of the anatomy.
+All take HU of one channel, axis 0 across the slices, and give [0, 1] between the window's ends. None mirrors unless told: an organ's side is part of the anatomy.
 """
 
 from medaug.compose import Compose, Transform
