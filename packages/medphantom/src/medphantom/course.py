@@ -51,7 +51,7 @@ class Visit:
         mr: by the contrast's name.
         film_boxes: for each film, the box of each truth's shadow by its tracking id.
         deformation: from this visit's patient frame to the first's, in mm from the grid's middle; the identity on the first.
-        landmarks_mm: (x, y, z) LPS mm on this visit: `carina`, `apex_right`, `apex_left`, and the centre of every nodule by its tracking id.
+        landmarks_mm: (x, y, z) LPS mm on this visit: `carina`, `apex_right`, `apex_left`, and every nodule's centre by its tracking id.
         response: by RECIST 1.1; None on the first visit and where there never was a lesion.
         grid: the CT's voxels.
     """
@@ -73,7 +73,7 @@ class Visit:
     grid: Grid
 
     def displacement_mm(self) -> npt.NDArray[np.float32]:
-        """For each voxel of this visit, where its tissue lay on the first less where it lies now: (D, H, W, 3), (x, y, z) LPS mm, float32."""
+        """For each voxel of this visit, where its tissue lay on the first less where it is now: (D, H, W, 3) float32, (x, y, z) LPS mm."""
         return self.deformation.displacement_mm(self.grid)
 
     def inverse_displacement_mm(self) -> npt.NDArray[np.float32]:
@@ -116,8 +116,8 @@ def make_course(
 ) -> Course:
     """Make one patient and all visits; the first is that of `make_patient` with the same arguments.
 
-    All visits share the anatomy, and what reshapes it (heart, collapsed lobes) stays. A nodule keeps the volume that its fate says, whatever the
-    breath: only the tissue around it is stretched.
+    All visits share the anatomy, and what reshapes it (heart, collapsed lobes) stays. A nodule keeps the volume that its fate says,
+    whatever the breath: only the tissue around it is stretched.
 
     Args:
         seed: names the population.
@@ -138,7 +138,8 @@ def make_course(
         The course; the same arguments give the same bytes.
 
     Raises:
-        ScanError: for what `make_patient` refuses, no visit, an interval below a day, a motion out of range, or fates that do not fit the findings.
+        ScanError: for what `make_patient` refuses, no visit, an interval below a day, a motion out of range, or fates that do
+            not fit the findings.
     """
     if visits < 1 or interval_days < 1:
         raise ScanError(

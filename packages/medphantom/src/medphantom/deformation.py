@@ -68,9 +68,9 @@ class Breathing:
 class Deformation:
     """From a visit's patient frame to the first visit's: breathing and local shifts, then a rigid change of pose.
 
-    Points are in mm of the anatomy's frame, (x to the left, y to posterior, z to superior); shifts are the same in LPS, which differs by a constant.
-    With p on the visit, the tissue lay on the first visit at R (p + u(p)) + t. The local part's gradient is bounded below 0.75 in norm, so that the
-    map has an inverse and a positive Jacobian everywhere.
+    Points are in mm of the anatomy's frame, (x to the left, y to posterior, z to superior); shifts are the same in LPS, which differs by a
+    constant. With p on the visit, the tissue lay on the first visit at R (p + u(p)) + t. The local part's gradient is bounded below 0.75 in
+    norm, so that the map has an inverse and a positive Jacobian everywhere.
 
     Attributes:
         breathing: the diaphragm's way, or None.
@@ -87,7 +87,8 @@ class Deformation:
     def __post_init__(self) -> None:
         if self.stretch > _MOST_STRETCH:
             raise ScanError(
-                f"Deformation: its local part stretches by up to {self.stretch:.2f} and may fold; smaller shifts or greater widths bring that to {_MOST_STRETCH} or less"
+                f"Deformation: its local part stretches by up to {self.stretch:.2f} and may fold; "
+                f"smaller shifts or greater widths bring that to {_MOST_STRETCH} or less"
             )
 
     @property
@@ -216,7 +217,8 @@ def draw_deformation(rng: np.random.Generator, anatomy: Anatomy, strength: float
     Args:
         rng: the visit's generator for the stream "deformation".
         anatomy: the thorax.
-        strength: 1 for a diaphragm up to 14 mm higher or lower, a turn of up to 3 degrees, and a table up to 8 mm off; 0 for none. At most 1.5.
+        strength: 1 for a diaphragm up to 14 mm higher or lower, a turn of up to 3 degrees, and a table up to 8 mm off; 0 for none.
+            At most 1.5.
 
     Returns:
         The map from the visit to the first one.

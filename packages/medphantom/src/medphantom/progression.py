@@ -34,8 +34,8 @@ class Fate:
     """What becomes of one finding.
 
     Attributes:
-        tracking_id: of the finding. That of a lesion that merges is the whole's: its parts come before it, named after it with `a` and `b`, as are
-            those of one that splits, which come after it.
+        tracking_id: of the finding. That of a lesion that merges is the whole's: its parts come before it, named after it with `a` and
+            `b`, as are those of one that splits, which come after it.
         change: one of `CHANGES`.
         doubling_days: days in which its volume (or extent) doubles, or, below 0, halves; None to keep it.
         visit: number of the visit from which it is gone, there, split or merged; from 1. 0 for what changes on no visit of its own.
@@ -53,7 +53,8 @@ class Fate:
             raise ScanError(f"Fate of {self.tracking_id!r}: doubling_days must not be 0 or infinite; use None for no change")
         if (self.change in _AT_A_VISIT) != (self.visit >= 1):
             raise ScanError(
-                f"Fate of {self.tracking_id!r}: {self.change!r} {'needs the number of a visit, from 1' if self.change in _AT_A_VISIT else 'has no visit of its own'}, got {self.visit}"
+                f"Fate of {self.tracking_id!r}: {self.change!r} "
+                f"{'needs the number of a visit, from 1' if self.change in _AT_A_VISIT else 'has no visit of its own'}, got {self.visit}"
             )
 
     def factor(self, days: float) -> float:

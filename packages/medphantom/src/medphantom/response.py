@@ -7,7 +7,7 @@ from typing import Literal
 from medphantom.findings.truth import Truth
 
 Category = Literal["CR", "PR", "SD", "PD", "NN"]
-"""Complete response, partial response, stable disease, progressive disease; NN is neither complete response nor progression without targets."""
+"""Complete or partial response, stable or progressive disease; NN is neither complete response nor progression, without targets."""
 MEASURABLE_MM = 10.0
 _TARGETS_AN_ORGAN = 2
 _PARTIAL, _PROGRESS, _PROGRESS_MM = 0.30, 0.20, 5.0
@@ -57,9 +57,9 @@ def respond(visits: Sequence[Sequence[Truth]], targets: Sequence[str] | None = N
     Returns:
         One for each visit: None for the first, and where neither the first visit nor a later one has a lesion.
 
-    Source: RECIST 1.1 as above, 4.3 to 4.4: PR is a sum at least 30 % below the first visit's; PD one at least 20 % and 5 mm above the smallest, or a
-        new lesion; CR is that nothing is left. The parts of a target that split are added up; what targets merged into counts once (appendix II).
-        Other lesions than targets keep a complete response from being one; how much they grow is not judged.
+    Source: RECIST 1.1 as above, 4.3 to 4.4: PR is a sum at least 30 % below the first visit's; PD one at least 20 % and 5 mm above the
+        smallest, or a new lesion; CR is that nothing is left. The parts of a target that split are added up; what targets merged into counts
+        once (appendix II). Other lesions than targets keep a response from being complete; how much they grow is not judged.
     """
     if not visits:
         return ()

@@ -30,8 +30,8 @@ def turned_ellipse(half_long: float, half_short: float, angle: float, spacing: t
 )
 def test_an_ellipses_axes_are_found_at_any_angle_and_spacing(half_long, ratio, angle, spacing):
     long, short = planar_axes(turned_ellipse(half_long, ratio * half_long, angle, spacing), spacing)
-    # The outline is known where it crosses the lines between voxels. At a tip of radius r the nearest line lies s/2 away at most, which hides
-    # s^2 / (8 r) of it; r = b^2/a at the long axis' ends. Never is it longer by more than the lines' curvature.
+    # The outline is known where it crosses the lines between voxels. At a tip of radius r the nearest line lies s/2 away at most, which
+    # hides s^2 / (8 r) of it; r = b^2/a at the long axis' ends. Never is it longer by more than the lines' curvature.
     hidden = max(spacing) ** 2 / (4 * ratio**2 * half_long)
     assert 2 * half_long - 0.1 - hidden < long < 2 * half_long + 0.1
     # Where the ellipse is nearly round the long axis' direction is loose, and the short axis feels it.

@@ -127,7 +127,7 @@ class TrachealTube:
     """A tube in the trachea.
 
     Attributes:
-        above_carina_mm: height of its tip above the carina; 30 to 70 is right, below 20 too low, less than 0 lies in the right main bronchus.
+        above_carina_mm: height of its tip above the carina; 30 to 70 is right, below 20 too low, below 0 in the right bronchus.
     """
 
     kind: ClassVar[str] = "tracheal_tube"

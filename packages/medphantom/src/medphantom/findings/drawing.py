@@ -33,8 +33,8 @@ KINDS = (
 def draw_findings(rng: np.random.Generator, anatomy: Anatomy, prevalence: Mapping[str, float]) -> tuple[Finding, ...]:
     """Draw what a patient has.
 
-    Each kind is drawn by itself with its prevalence; a kind that has no room left (a lobe free of others) is left out. Nodules keep clear of
-    what fills the lung, consolidation and collapse take different lobes, effusion and pneumothorax different sides.
+    Each kind is drawn by itself with its prevalence; a kind that has no room left (a lobe free of others) is left out. Nodules keep clear
+    of what fills the lung, consolidation and collapse take different lobes, effusion and pneumothorax different sides.
 
     Args:
         rng: the patient's generator for the stream "findings".

@@ -10,8 +10,8 @@ from medphantom.shapes import Field, Region
 def fill(scene: Scene, region: Region, distance: Field, share: Field, material: Material, label: str, hu: float | None = None) -> None:
     """Paint what fills lung, so that no air is left between it and the lung's surface.
 
-    A voxel that the lung's surface cuts was painted half lung, half wall. Over that, half a voxel of filling would leave a quarter of air: a dark seam.
-    So the filling is first painted, without a label, half a voxel over the lung's surface, and then as it is.
+    A voxel that the lung's surface cuts was painted half lung, half wall. Over that, half a voxel of filling would leave a quarter of air:
+    a dark seam. So the filling is first painted, without a label, half a voxel over the lung's surface, and then as it is.
 
     Args:
         scene: with the lungs painted.

@@ -192,7 +192,7 @@ def spread_directions(count: int) -> npt.NDArray[np.float64]:
 
 @lru_cache(maxsize=64)
 def _spikes(margin: str, form: int) -> tuple[npt.NDArray[np.float32], tuple[float, float, float], float]:
-    """Directions of the bumps; radius between them, height and concentration, such that the mean cube of the radius is 1; the largest radius."""
+    """Directions of the bumps; radius between them, height, concentration, such that the mean cube of radii is 1; the largest radius."""
     count, concentration, height = _BUMPS[margin]
     tips = form_generator(form).standard_normal((count, 3))
     tips /= np.sqrt((tips**2).sum(axis=1, keepdims=True))

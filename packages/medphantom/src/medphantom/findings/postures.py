@@ -21,8 +21,8 @@ def in_posture(findings: Iterable[Finding], anatomy: Anatomy, posture: Posture) 
         posture: `supine` or `upright`.
 
     Returns:
-        The findings in the same order: effusions of the same volume and pneumothoraces of the same share at their new levels, oedema that hangs to
-        the new low side, and all others as they are.
+        The findings in the same order: effusions of the same volume and pneumothoraces of the same share at their new levels, oedema that
+        hangs to the new low side, and all others as they are.
     """
     sample = Sample.of_lungs(anatomy)
     return tuple(_turned(finding, anatomy, posture, sample) for finding in findings)

@@ -95,8 +95,8 @@ class Sample:
     def of_lungs(cls, anatomy: Anatomy) -> "Sample":
         """Spread points through the box around both lungs.
 
-        Source: Roberts, "The unreasonable effectiveness of quasirandom sequences", 2018 (the R3 sequence): no two points share a plane, so that
-        sorting them by any coordinate finds the level that cuts off a given volume.
+        Source: Roberts, "The unreasonable effectiveness of quasirandom sequences", 2018 (the R3 sequence): no two points share a plane, so
+            that sorting them by any coordinate finds the level that cuts off a given volume.
         """
         low, high = lung_box(anatomy)
         steps = _PLASTIC ** -np.arange(1.0, 4.0)
