@@ -42,7 +42,7 @@ def test_centres_are_uniform_and_a_share_is_of_the_extent():
 
 
 def test_counts_are_drawn_with_both_ends():
-    # edges of a thousandth of the extent are a voxel or none: count the samples with no hole
+    # half the extent about a centre within the image always covers some of it: a sample without a hole has drawn none
     changed = CoarseDropout(count=(0, 1), share=0.5, fill=1.0).change(torch.zeros(200, 1, 30, 30), Draws(KEYS), None)
     holes = changed.flatten(1).amax(1).mean().item()
     assert abs(holes - 0.5) < 5 * 0.036  # binomial(200, 1/2)

@@ -39,7 +39,7 @@ def _along_lines(image: Image, weights: npt.NDArray[np.float32], radius: int) ->
         padded[:radius] = line[0]
         padded[radius : radius + n] = line
         padded[radius + n :] = line[n - 1]
-        _convolved(line, padded, 1, weights, radius)
+        _convolved(line, padded, np.int64(1), weights, radius)
 
 
 @njit(cache=True, nogil=True)

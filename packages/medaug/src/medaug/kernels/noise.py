@@ -68,14 +68,15 @@ def _uniform_part(key: np.uint64, first: int, out: Rows) -> None:
 def normals(keys: Keys, out: Rows) -> None:
     """Fill rows with standard normal numbers: out (B, n) by keys (B,)."""
     for row in range(len(keys)):
-        _normal_part(keys[row], 0, out[row])
+        # a plain 0 would be a type of its own, and compile the loop once more
+        _normal_part(keys[row], np.int64(0), out[row])
 
 
 @njit(cache=True, nogil=True)
 def uniform_rows(keys: Keys, out: Rows) -> None:
     """Fill rows with numbers in [0, 1) of 24 bits: out (B, n) by keys (B,)."""
     for row in range(len(keys)):
-        _uniform_part(keys[row], 0, out[row])
+        _uniform_part(keys[row], np.int64(0), out[row])
 
 
 @njit(cache=True, nogil=True)
