@@ -58,8 +58,8 @@ def respond(visits: Sequence[Sequence[Truth]], targets: Sequence[str] | None = N
         One for each visit: None for the first, and where neither the first visit nor a later one has a lesion.
 
     Source: RECIST 1.1 as above, 4.3 to 4.4: PR is a sum at least 30 % below the first visit's; PD one at least 20 % and 5 mm above the
-        smallest, or a new lesion; CR is that nothing is left. The parts of a target that split are added up; what targets merged into counts
-        once (appendix II). Other lesions than targets keep a response from being complete; how much they grow is not judged.
+        smallest, or a new lesion; CR is that nothing is left. The parts of a target that split are added up; what targets merged into
+        counts once (appendix II). Other lesions than targets keep a response from being complete; how much they grow is not judged.
     """
     if not visits:
         return ()
