@@ -91,7 +91,7 @@ def test_a_bright_dot_and_its_mask_land_where_its_point_says(shape, spacing):
     dims = len(shape)
     transform, _ = fixed(dims)
     place = tuple(n // 2 + 3 for n in shape)
-    image, mask = torch.zeros(1, *shape), torch.zeros(shape, dtype=torch.int32)
+    image, mask = torch.zeros(1, *shape), torch.zeros(shape, dtype=torch.int64)
     block = tuple(slice(p - 1, p + 2) for p in place)
     image[(0, *block)], mask[block] = 1.0, 1
     out = Compose([Flip(axes=(0, -1), p=1.0), transform])(
@@ -133,7 +133,9 @@ def test_pure_flips_are_exact_and_boxes_stay_ordered():
     assert torch.equal(out["image"], image.flip(1, 3))
     assert torch.equal(out["mask"], sample["mask"].flip(0, 2))
     assert out["points"].tolist() == [[3.0, 0.0, 0.0]]
-    assert out["boxes"].tolist() == [[1.0, 1.0, 3.0, 4.0, 3.0, 4.0]]  # z 0..2 of 4 -> 3..1 and x 2 of 6 -> 3: lowest index, then one past the highest
+    assert out["boxes"].tolist() == [
+        [1.0, 1.0, 3.0, 4.0, 3.0, 4.0]
+    ]  # z 0..2 of 4 -> 3..1 and x 2 of 6 -> 3: lowest index, then one past the highest
 
 
 def test_transforms_act_in_their_order():

@@ -83,7 +83,7 @@ def test_a_bright_spot_and_its_mask_land_where_its_point_and_box_say_under_every
     spacing = (0.9, 0.8)
     y, x = np.mgrid[:36, :44]
     spot = np.exp(-((y - 17.0) ** 2 + (x - 23.0) ** 2) / (2 * 2.5**2)).astype(np.float32)
-    mask = torch.tensor(spot > 0.6).int()
+    mask = torch.tensor(spot > 0.6).long()
     low, high = mask.nonzero().amin(0).float(), mask.nonzero().amax(0).float() + 1
     sample = {
         "image": torch.tensor(spot)[None],

@@ -150,6 +150,8 @@ def test_every_dtype_reads_as_its_float32(dtype):
     out = compose({"image": x, "spacing": (1.0, 1.0)}, KEY)["image"]
     assert out.dtype == (dtype if dtype.is_floating_point else torch.float32)
     torch.testing.assert_close(out, compose({"image": x.float(), "spacing": (1.0, 1.0)}, KEY)["image"].to(out.dtype))
+    flipped = Compose([Flip(axes=(1,), p=1.0)])({"image": x, "spacing": (1.0, 1.0)}, KEY)["image"]
+    assert torch.equal(flipped, x.flip(2).to(out.dtype))  # copied, in float64 too
 
 
 def test_class_probabilities_stay_probabilities_and_background_is_certain_outside():
@@ -174,3 +176,15 @@ def test_shrinking_averages_and_does_not_skip():
     torch.testing.assert_close(small, torch.nn.functional.avg_pool2d(noise, 4), atol=1e-6, rtol=0)
     plain = Compose([Resize(shape=(16, 16))], antialias=False)({"image": noise, "spacing": (1.0, 1.0)}, KEY)["image"]
     assert plain.std() > 1.5 * small.std()
+
+
+@pytest.mark.gpu
+def test_cuda_deforms_and_crops_as_the_cpu_does():
+    compose = Compose([BSpline(spacing_mm=9.0, magnitude_mm=3.0), TURNED, Crop(size=(8, 12, 12), random=False)], interpolation="cubic")
+    image = torch.tensor(np.stack([smooth(SHAPE, s) for s in range(2)]))[:, None]
+    batch = {"image": image, "mask": (image[:, 0] > 0).long(), "spacing": torch.tensor([SPACING] * 2), "key": [KEY, (3, 0, "b", 0)]}
+    there = compose.batch({k: v.cuda() if torch.is_tensor(v) else v for k, v in batch.items()})
+    here = compose.batch(batch)
+    assert there["image"].is_cuda
+    torch.testing.assert_close(there["image"].cpu(), here["image"], atol=1e-3, rtol=0)  # 1e-4 of a range of about 10
+    assert (there["mask"].cpu() == here["mask"]).float().mean() > 0.998

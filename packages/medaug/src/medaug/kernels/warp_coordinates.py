@@ -61,8 +61,8 @@ def deform_row(c: Floats, n: int, lattice: Floats, planar: bool, aligned: bool, 
     first, count, w = _taps(c[0, 0], lattice.shape[1], planar)
     second, _, v = _taps(c[1, 0], lattice.shape[2], False)
     # the stretch of the line that this row sees, from end to end
-    low = int(math.floor(min(max(min(c[2, 0], c[2, n - 1]), 1.0 - middle), middle - 2.0))) + middle - 1
-    high = int(math.floor(min(max(max(c[2, 0], c[2, n - 1]), 1.0 - middle), middle - 2.0))) + middle + 3
+    low = math.floor(min(max(min(c[2, 0], c[2, n - 1]), 1.0 - middle), middle - 2.0)) + middle - 1
+    high = math.floor(min(max(max(c[2, 0], c[2, n - 1]), 1.0 - middle), middle - 2.0)) + middle + 3
     for axis in range(3):
         line[axis, low:high] = 0.0
         for a in range(count):
@@ -228,9 +228,15 @@ def _displacement(p: float, q: float, r: float, lattice: Floats, planar: bool, u
             j = np.uintp(second + b)
             w = wp[a] * wq[b]
             # by name, not by a loop over axes: these stay in registers
-            z += w * (w0 * lattice[0, i, j, k] + w1 * lattice[0, i, j, k + _1] + w2 * lattice[0, i, j, k + _2] + w3 * lattice[0, i, j, k + _3])
-            y += w * (w0 * lattice[1, i, j, k] + w1 * lattice[1, i, j, k + _1] + w2 * lattice[1, i, j, k + _2] + w3 * lattice[1, i, j, k + _3])
-            x += w * (w0 * lattice[2, i, j, k] + w1 * lattice[2, i, j, k + _1] + w2 * lattice[2, i, j, k + _2] + w3 * lattice[2, i, j, k + _3])
+            z += w * (
+                w0 * lattice[0, i, j, k] + w1 * lattice[0, i, j, k + _1] + w2 * lattice[0, i, j, k + _2] + w3 * lattice[0, i, j, k + _3]
+            )
+            y += w * (
+                w0 * lattice[1, i, j, k] + w1 * lattice[1, i, j, k + _1] + w2 * lattice[1, i, j, k + _2] + w3 * lattice[1, i, j, k + _3]
+            )
+            x += w * (
+                w0 * lattice[2, i, j, k] + w1 * lattice[2, i, j, k + _1] + w2 * lattice[2, i, j, k + _2] + w3 * lattice[2, i, j, k + _3]
+            )
     u[0], u[1], u[2] = z, y, x
 
 
