@@ -14,7 +14,6 @@ from medphantom.labels import BASIC_CLASSES, CLASSES, LOBE_CLASSES, SEE_THROUGH
 from medphantom.materials import AIR, Material
 from medphantom.mr import MRContrast
 from medphantom.organs.distances import ORGANS, check_organ, place
-from medphantom.organs.lungs import LOBES
 from medphantom.organs.place import Place
 from medphantom.shapes import Field, Grid, Region, blend, occupancy
 from medphantom.texture import Lattice
@@ -233,11 +232,15 @@ class Scene:
             (D, H, W) uint8, values index `LOBE_CLASSES`: 0 outside the lungs, then `LOBES`.
         """
         lobes = np.zeros(self.grid.shape, np.uint8)
-        lung, left = self.distance("lung") < 0, self.coordinates()[0] > 0
-        below, above = self.distance("fissure_right") < 0, self.distance("fissure_horizontal") >= 0
-        right = np.where(below, np.uint8(LOBE_CLASSES.index("right_lower")), np.where(above, np.uint8(1), np.uint8(2)))
-        lower_left = self.distance("fissure_left") < 0
-        np.copyto(lobes, np.where(left, np.where(lower_left, np.uint8(LOBE_CLASSES.index("left_lower")), np.uint8(4)), right), where=lung)
+        value = {name: np.uint8(number) for number, name in enumerate(LOBE_CLASSES)}
+        chest = self.anatomy.chest
+        low = (-chest.half_width, chest.center_y - chest.half_depth, -math.inf)
+        region = self.region(low, (chest.half_width, chest.center_y + chest.half_depth, chest.apex_z))
+        at = self.place(region)
+        upper = np.where(at.distance("fissure_horizontal") < 0, value["right_middle"], value["right_upper"])
+        right = np.where(at.distance("fissure_right") < 0, value["right_lower"], upper)
+        left = np.where(at.distance("fissure_left") < 0, value["left_lower"], value["left_upper"])
+        np.copyto(lobes[region], np.where(at.x > 0, left, right), where=at.distance("lung") < 0)
         return lobes
 
 
@@ -286,6 +289,3 @@ def _size(box: Box) -> tuple[int, int, int]:
 def _frozen(field: Field) -> Field:
     field.flags.writeable = False
     return field
-
-
-__all__ = ["ALL", "LOBES", "Layer", "Scene", "Warp", "render"]
