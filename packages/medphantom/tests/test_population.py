@@ -137,7 +137,7 @@ def test_the_table_says_what_the_files_hold(whole):
 
 
 def test_one_visit_shows_what_the_sites_prevalence_drew_and_nothing_else():
-    for index in range(8):
+    for index in range(4):
         (record,) = make_records(6, index, spacing_mm=(9.0, 9.0, 9.0))
         rng = partial(keyed_generator, (6, 0, f"phantom-{index}", 0))
         anatomy = draw_anatomy(rng("anatomy"), sex=record.person.sex, enlarged_heart=False)

@@ -21,7 +21,7 @@ def within(count: int, of: int, share: float) -> bool:
     return abs(count - of * share) <= 4 * np.sqrt(of * share * (1 - share)) + 0.5
 
 
-@pytest.mark.parametrize("site", [SITES[0], SITES[2]], ids=lambda site: site.model)
+@pytest.mark.parametrize("site", [SITES[2], pytest.param(SITES[0], marks=pytest.mark.slow)], ids=lambda site: site.model)
 def test_a_sites_prevalence_shows_in_its_patients(site):
     counts = dict.fromkeys(KINDS, 0)
     for index in range(PATIENTS):

@@ -13,9 +13,11 @@ from medphantom.dicom.record import Record
 def write_nifti(record: Record, folder: Path) -> dict[str, Path]:
     """Write a visit's volumes below a folder.
 
-    `ct.nii.gz`, `mr_<contrast>.nii.gz`, `labels.nii.gz`, `lobes.nii.gz`, `findings.nii.gz` and, from the second visit on, `displacement.nii.gz`.
-    `findings` numbers the truths from 1 in their order; where two overlap, the later covers the earlier. `displacement` is a **4-D** float32 volume whose fourth
-    dimension holds x, y, z in **LPS mm**: from where a voxel's tissue lies on this visit to where it lay on the first (not a 5-D volume of vector intent).
+    `ct.nii.gz`, `mr_<contrast>.nii.gz`, `labels.nii.gz`, `lobes.nii.gz`, `findings.nii.gz` and, from the second visit on,
+    `displacement.nii.gz`.
+    `findings` numbers the truths from 1 in their order; where two overlap, the later covers the earlier. `displacement` is a **4-D**
+    float32 volume whose fourth dimension holds x, y, z in **LPS mm**: from where a voxel's tissue lies on this visit to where it lay on
+    the first (not a 5-D volume of vector intent).
 
     Args:
         record: the visit.

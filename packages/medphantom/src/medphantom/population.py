@@ -28,10 +28,11 @@ ROWS, PLAN, NOTICE = "patients.jsonl", "population.json", "README.txt"
 _TRUTH = "patient.json"
 _NOTICE = """SYNTHETIC DATA. No real person, hospital or device is in these files.
 
-Every patient was computed from a seed by medphantom. Names, dates, addresses and numbers are invented, planted so that de-identification has
-something to remove; where some were planted, identifiers.json beside each visit lists them. Not for clinical use.
+Every patient was computed from a seed by medphantom. Names, dates, addresses and numbers are invented, planted so that
+de-identification has something to remove; where some were planted, identifiers.json beside each visit lists them. Not for clinical use.
 
-patients.jsonl      one line a patient: person, site, visits, files (below the patient's folder), true findings, reports with their statements
+patients.jsonl      one line a patient: person, site, visits, files (below the patient's folder), true findings,
+                    reports with their statements
 population.json     the options that this folder was made with
 PHANTOM-*/          one folder a patient, in it one a visit
 """
@@ -102,8 +103,8 @@ def make_population(
 ) -> PopulationReport:
     """Write patients 0 to `patients - 1`, each as a folder that appears whole or not at all.
 
-    After a kill the same call goes on where it was: whole patients are kept, at most those in work are lost, one a worker. The files do not depend on the
-    workers, nor on how often the work was cut off.
+    After a kill the same call goes on where it was: whole patients are kept, at most those in work are lost, one a worker. The files do
+    not depend on the workers, nor on how often the work was cut off.
 
     Args:
         population: what to make.

@@ -50,7 +50,8 @@ def make_records(
         spacing_mm: of the CT (z, y, x); None for the site's own.
         shape: of the CT (D, H, W); None for as many voxels as cover `THORAX_MM`.
         labels: `basic` or `full`.
-        films: an AP film at the bedside for the site's `ap_share` of patients, else PA and lateral ones; without them, a PA film all the same.
+        films: an AP film at the bedside for the site's `ap_share` of patients, else PA and lateral ones; without them, a PA film all the
+            same.
         mr: also T1w and T2w pictures.
 
     Returns:

@@ -30,8 +30,9 @@ _LETTERS = {
 def contact_sheet(record: Record, *, pixel_mm: float = 1.5) -> Picture:
     """Draw one visit.
 
-    Rows from above: the CT in an axial, a coronal and a sagittal plane through its largest finding (through the middle where there is none); the same with
-    classes and findings in colour; MR in the coronal plane and the films. Heads are up, the patient's left is at the right, as on a film. Marked as synthetic.
+    Rows from above: the CT in an axial, a coronal and a sagittal plane through its largest finding (through the middle where there is
+    none); the same with classes and findings in colour; MR in the coronal plane and the films. Heads are up, the patient's left is at the
+    right, as on a film. Marked as synthetic.
 
     Args:
         record: the visit.

@@ -98,7 +98,8 @@ def code_of(truth: Truth) -> tuple[Code, Code, Code]:
     """
     if truth.kind not in FINDINGS:
         raise PhantomError(
-            f"finding {truth.tracking_id!r}: there is no code for its kind {truth.kind!r}, so neither SEG nor SR can hold it; leave these two out"
+            f"finding {truth.tracking_id!r}: there is no code for its kind {truth.kind!r}, "
+            "so neither SEG nor SR can hold it; leave these two out"
         )
     return FINDINGS[truth.kind]
 

@@ -42,8 +42,8 @@ class Record:
         films: by view position (`PA`, `AP`, `LAT`).
         mr: by the contrast's name, on the CT's grid.
         lobes: (D, H, W) uint8 on the CT's grid, or None.
-        displacement_mm: (D, H, W, 3) float32 LPS mm (x, y, z) on the CT's grid: from where a voxel's tissue lies on this visit to where it lay on the first;
-            None on the first.
+        displacement_mm: (D, H, W, 3) float32 LPS mm (x, y, z) on the CT's grid: from where a voxel's tissue lies on this visit to where
+            it lay on the first; None on the first.
         film_boxes: for each film, the box of each truth's shadow by its tracking id.
         prior: the findings of the visit before, or None on the first.
         response: against the first visit and the best since, by RECIST 1.1; None where there is none.

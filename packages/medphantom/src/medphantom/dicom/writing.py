@@ -75,7 +75,8 @@ def write_dicom(
     """Write a patient below `folder/<patient_id>/`: `ct/0001.dcm` …, `dx/0001.dcm`, `labels.nii.gz` and, if asked for, `seg/0001.dcm`.
 
     Every file carries invented identifiers (names, birth date, institution, physicians, address, accession number, a private tag), so that
-    de-identification has something to remove. UIDs are derived from seed, index, spacing, shape and voxels: the same patient gives the same bytes.
+    de-identification has something to remove. UIDs are derived from seed, index, spacing, shape and voxels: the same patient gives the
+    same bytes.
 
     Args:
         patient: from `make_patient`.
@@ -111,7 +112,9 @@ def write_dicom(
 def write_visit(
     record: Record, folder: Path, *, contents: Collection[Content] = CONTENTS, format: Format = "dicom", identifiers: bool = True
 ) -> VisitFiles:
-    """Write all of one visit into a folder of its own: `ct/`, `mr_<contrast>/`, `dx/<view>.dcm`, `seg/`, `sr/`, `nifti/`, `report_<read>.txt`, `identifiers.json`.
+    """Write all of one visit into a folder of its own.
+
+    There: `ct/`, `mr_<contrast>/`, `dx/<view>.dcm`, `seg/`, `sr/`, `nifti/`, `report_<read>.txt`, `identifiers.json`.
 
     Args:
         record: the visit.

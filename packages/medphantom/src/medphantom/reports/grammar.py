@@ -9,7 +9,8 @@ def express(template: str, slots: Mapping[str, str], rng: np.random.Generator) -
     """Choose among the alternatives of a template, then fill its slots.
 
     Args:
-        template: text with choices `[a|b|c]`, which may nest and may be empty, and slots `{name}`. Slots are filled last, so brackets in their values stay.
+        template: text with choices `[a|b|c]`, which may nest and may be empty, and slots `{name}`. Slots are filled last, so brackets in
+            their values stay.
         slots: value of each name.
         rng: makes the choices, each alternative as often.
 

@@ -38,7 +38,7 @@ def change_between(earlier: Truth | None, later: Truth | None) -> Change:
 
     Nodules change by 2 mm or more of diameter, other findings by a quarter or more of the volume.
 
-    Source: 2 mm is what MacMahon et al., "Fleischner Society guidelines", Radiology 2017, count as growth of a nodule.
+    Source: 2 mm from Bankier et al., "Recommendations for measuring pulmonary nodules at CT", Radiology 2017; the quarter is ours.
     """
     if earlier is None or later is None:
         if later is not None:

@@ -23,9 +23,8 @@ def is_shown(truth: Truth, modality: Modality) -> bool:
         truth: the finding; one of which no voxel lies in the field of view is never shown.
         modality: what is read.
 
-    Source: pleural fluid from Collins et al., "Minimal detectable pleural effusions", Radiology 1972 (175 ml upright; 75 ml on a lateral view);
-        supine films hide several hundred ml. Nodules below about 9 mm and ground glass are commonly missed on films
-        (MacMahon et al., "Fleischner Society guidelines", Radiology 2017, advise CT for them).
+    Source: pleural fluid from Collins et al., "Minimal detectable pleural effusions", Radiology 1972 (175 ml upright; 75 ml on a
+        lateral view). The other limits are ours, roughly what readers of films miss.
     """
     if truth.box is None:
         return False

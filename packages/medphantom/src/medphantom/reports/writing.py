@@ -35,8 +35,9 @@ def write_visit_report(
 ) -> Report:
     """Write the report of one picture of one visit.
 
-    What it says is true: what it calls present or uncertain is there, what it calls absent is not. It may leave things out: what the picture does not show, and some
-    absences. A film's report gives neither lobes nor diameters, a lateral one's no sides either. Diameters are those of the truth, to the nearest mm (halves to the even one).
+    What it says is true: what it calls present or uncertain is there, what it calls absent is not. It may leave things out: what the
+    picture does not show, and some absences. A film's report gives neither lobes nor diameters, a lateral one's no sides either.
+    Diameters are those of the truth, to the nearest mm (halves to the even one).
 
     Args:
         truths: the visit's findings.
