@@ -121,6 +121,7 @@ def _poisson_by_torch(image: Tensor, normal: Keys, uniform: Keys, counts: Number
         few += u >= total
         chance = chance * held / count
         total += chance
+    few = torch.where(mean.isnan(), mean, few)
     image.copy_(torch.where(mean >= float(noise.FEW), many, few) / scale + zero)
 
 

@@ -106,6 +106,17 @@ def test_the_number_of_threads_changes_no_bit(transform):
     assert torch.equal(*results)
 
 
+@pytest.mark.parametrize("looped", [True, False])
+@pytest.mark.parametrize("transform", [t for t in TRANSFORMS if not isinstance(t, Median | CoarseDropout | LowResolution)], ids=name)
+def test_a_nan_stays_visible(transform, looped, monkeypatch):
+    monkeypatch.setattr(serving, "loops", lambda device: looped)
+    image = batch((6, 7, 8))
+    image[1, 0, 2, 3, 4] = float("nan")
+    changed = transform.change(image, Draws(KEYS), SPACING)
+    assert changed[1, 0].isnan().any()
+    assert not changed[[0, 2]].isnan().any()
+
+
 @pytest.mark.parametrize("value", [0.0, -1024.0, 1e-35])
 @pytest.mark.parametrize("looped", [True, False])
 @pytest.mark.parametrize(

@@ -46,9 +46,9 @@ def exp2(x: np.float32) -> np.float32:
 
 @njit(cache=True, nogil=True, inline="always")
 def power(x: np.float32, exponent: np.float32) -> np.float32:
-    """Raise a number in [0, 1] to a positive power, to 1e-7 absolute or 3e-6 relative; 0 stays 0 and 1 stays 1."""
+    """Raise a number in [0, 1] to a positive power, to 1e-7 absolute or 3e-6 relative; 0 stays 0, 1 stays 1 and NaN stays NaN."""
     raised = exp2(exponent * log2(max(x, _LEAST)))
-    return raised if x > _F(0) else _F(0)
+    return raised if x > _F(0) else x
 
 
 @njit(cache=True, nogil=True, inline="always")

@@ -58,7 +58,7 @@ def _across_rows(image: Image, weights: npt.NDArray[np.float32], radius: int) ->
 
 
 @njit(cache=True, nogil=True)
-def _convolved(out: Image, source: Image, stride: int, weights: npt.NDArray[np.float32], radius: int) -> None:
+def _convolved(out: Image, source: Image, stride: int | np.int64, weights: npt.NDArray[np.float32], radius: int) -> None:
     """Fill `out` (n,) with the sum over taps t of w[|t - radius|] * source[t * stride : t * stride + n], two pairs of taps a pass."""
     n = len(out)
     middle = source[radius * stride : radius * stride + n]

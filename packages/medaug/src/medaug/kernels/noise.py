@@ -32,7 +32,7 @@ def _pair(a: np.uint32, b: np.uint32) -> tuple[np.float32, np.float32]:
 
 
 @njit(cache=True, nogil=True)
-def _normal_part(key: np.uint64, first: int, out: Rows) -> None:
+def _normal_part(key: np.uint64, first: int | np.int64, out: Rows) -> None:
     """Fill `out` (n,) with the normal numbers from voxel 4 * `first` on."""
     whole = len(out) // 4
     for i in range(whole):
@@ -48,7 +48,7 @@ def _normal_part(key: np.uint64, first: int, out: Rows) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _uniform_part(key: np.uint64, first: int, out: Rows) -> None:
+def _uniform_part(key: np.uint64, first: int | np.int64, out: Rows) -> None:
     """Fill `out` (n,) with the numbers in [0, 1) from voxel 4 * `first` on."""
     whole = len(out) // 4
     for i in range(whole):
@@ -168,8 +168,9 @@ def _many(mean: np.float32, z: np.float32) -> np.float32:
 
 @njit(cache=True, nogil=True)
 def _few(mean: np.float32, u: np.float32) -> np.float32:
-    if mean <= np.float32(0):
-        return np.float32(0)
+    if not mean > np.float32(0):
+        # NaN stays NaN: a bad sample must not look like a good one
+        return mean if mean != mean else np.float32(0)
     chance = np.float32(math.exp(-mean))
     total, count = chance, np.float32(0)
     # 24 bits of u: beyond 64 counts the sum of a distribution with a mean below 10 is 1
