@@ -24,6 +24,18 @@ def pipeline(patch: tuple[int, ...]) -> Run:
     return _run(nnunet(dims=len(patch), patch=patch, rotation_deg=30.0), len(patch))
 
 
+def batches(patch: tuple[int, ...], sample: Sample, size: int) -> Run:
+    """The same pipeline on batches of one sample: the numbers `size` * n and on are batch n."""
+    dims = len(patch)
+    compose = nnunet(dims=dims, patch=patch, rotation_deg=30.0)
+    whole = {name: torch.stack([tensor] * size) for name, tensor in sample.items()} | {"spacing": torch.ones(size, dims)}
+
+    def run(sample: Sample, number: int) -> Any:
+        return compose.batch({**whole, "key": [(size * number + row, 0, "sample", 0) for row in range(size)]})
+
+    return run
+
+
 def operations(patch: tuple[int, ...]) -> dict[str, Run]:
     """Single operations, each always applied."""
     dims = len(patch)
