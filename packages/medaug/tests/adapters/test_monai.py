@@ -42,6 +42,7 @@ def chain(**options: object) -> Compose:
 
 def test_voxels_are_those_of_the_chain_itself():
     before = sample()
+    before["image"].meta["filename"] = "a.nii"
     after = mt.Compose([as_monai(chain(), mask="label")])(before)
     direct = chain()(
         {
@@ -56,6 +57,8 @@ def test_voxels_are_those_of_the_chain_itself():
     assert torch.equal(after["label"].as_subclass(torch.Tensor)[0], direct["mask"].permute(2, 1, 0))
     assert after["label"].dtype == torch.uint8
     assert after["image"].is_contiguous()
+    assert after["image"].meta["spatial_shape"].tolist() == list(SHAPE)
+    assert after["image"].meta["filename"] == "a.nii"
 
 
 def test_a_ramp_in_the_patient_is_the_same_ramp_after():

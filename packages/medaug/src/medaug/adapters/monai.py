@@ -19,8 +19,8 @@ from medaug.options import check_probability
 
 try:
     from monai.data.meta_tensor import MetaTensor
-    from monai.transforms.transform import Transform as MonaiTransform
     from monai.transforms.traits import RandomizableTrait
+    from monai.transforms.transform import Transform as MonaiTransform
 except ImportError as error:
     raise ImportError('this adapter needs MONAI: pip install "medaug[monai]"') from error
 
@@ -142,8 +142,8 @@ class _ChainInMonai(MonaiTransform, RandomizableTrait):
             parts |= dict(zip(self.masks, stacked.split(moved["mask"]), strict=True))
         for name, part in parts.items():
             array = turned(part)
-            meta = dict(tensors[name].meta) | {"affine": placed.clone(), "spatial_shape": np.array(array.shape[1:])}
-            result[name] = MetaTensor(array, affine=placed.clone(), meta=meta)
+            meta = {field: value for field, value in tensors[name].meta.items() if field != "affine"}
+            result[name] = MetaTensor(array, affine=placed.clone(), meta=meta | {"spatial_shape": np.array(array.shape[1:])})
         return result
 
     def _tensor(self, data: Mapping[Hashable, Any], name: str) -> MetaTensor:
