@@ -65,9 +65,34 @@ def test_the_guide_to_archives_runs_from_top_to_bottom(tmp_path: Path):
     assert (tmp_path / "shards2.html").stat().st_size > 0
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", ["augmentation", "phantoms"])
+def test_a_guide_runs_from_top_to_bottom(name: str, tmp_path: Path):
+    page = ROOT / f"docs/how-to/{name}.md"
+    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    session = tmp_path / "session.py"
+    session.write_text("\n".join(blocks))
+    for line in (f"python {session}", *commands(page)):
+        done = run(line, tmp_path)
+        assert done.returncode == 0, f"$ {line}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+        assert done.stdout
+
+
 @pytest.mark.parametrize(
     "command",
-    ["med-quickstart", "med-pretrain", "med-finetune", "med-vlm", "med-ingest", "med-evaluate", "med-deploy", "med-review", "med-registry"],
+    [
+        "med-quickstart",
+        "med-pretrain",
+        "med-finetune",
+        "med-vlm",
+        "med-ingest",
+        "med-evaluate",
+        "med-deploy",
+        "med-review",
+        "med-registry",
+        "med-phantom",
+    ],
 )
 def test_every_command_helps_a_newcomer_and_answers_a_wrong_word(command: str, tmp_path: Path):
     shown = run(f"{command} --help", tmp_path)

@@ -35,7 +35,7 @@ TRANSFORMS = [
     Brightness(shift=(-0.3, 0.3), per_channel=True),
     Contrast(),
     Contrast(keep_range=False, per_channel=True),
-    Window(centre=0.5, width=0.6),
+    Window(center=0.5, width=0.6),
     Clip(low=0.1, high=0.9),
     ZScore(),
     Rescale(low=-1, high=2),

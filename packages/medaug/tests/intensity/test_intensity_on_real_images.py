@@ -62,7 +62,7 @@ def test_thick_slices_of_a_ct_keep_its_mean_and_lose_what_is_thin(ct):
 
 def test_a_window_of_a_ct_shows_soft_tissue_between_fat_and_bone(ct):
     image, spacing = ct
-    shown = Window(centre=40, width=400).change(image.clone(), Draws(KEYS), spacing)
+    shown = Window(center=40, width=400).change(image.clone(), Draws(KEYS), spacing)
     assert (shown[image < -160] == 0).all()
     assert (shown[image > 240] == 1).all()
     tissue = (image > -160) & (image < 240)

@@ -98,7 +98,7 @@ def test_brightness_is_a_factor_then_a_shift():
 def test_window_maps_its_edges_to_zero_and_one():
     x = torch.tensor([[[-1000.0, -160.0, 40.0, 90.0, 240.0, 3000.0]]])
     # centre 40, width 400: -160 to 240; 90 lies at 250 / 400
-    changed = Window(centre=40, width=400).change(x, Draws(KEYS[:1]), None)
+    changed = Window(center=40, width=400).change(x, Draws(KEYS[:1]), None)
     torch.testing.assert_close(changed, torch.tensor([[[0.0, 0.0, 0.5, 0.625, 1.0, 1.0]]]), atol=1e-6, rtol=0)
 
 

@@ -26,7 +26,7 @@ def test_ghosts_are_torchios(axis, count, centre):
     image = volume(1, 1, 20, 27, 31)
     oracle = torchio.transforms.Ghosting(num_ghosts=count, axis=axis, intensity=0.6, restore=centre if centre else None)
     expected = oracle(torchio.ScalarImage(tensor=image[0])).data
-    ours = Ghosting(count=(count, count), intensity=0.6, centre=centre, axes=(axis,)).change(image.clone(), Draws(KEYS[:1]), None)
+    ours = Ghosting(count=(count, count), intensity=0.6, center=centre, axes=(axis,)).change(image.clone(), Draws(KEYS[:1]), None)
     torch.testing.assert_close(ours[0], expected, atol=3e-6, rtol=0)
 
 
@@ -34,7 +34,7 @@ def test_two_ghosts_of_a_point_lie_half_the_field_apart():
     # weakening every second of n lines by s: the kernel is (1 - s/2) at 0 and ±s/2 at n/2, but for the central line, which spreads s/n evenly
     image = torch.zeros(1, 1, 64, 8)
     image[0, 0, 10, 3] = 1.0
-    ghosted = Ghosting(count=(2, 2), intensity=0.5, centre=0.0, axes=(0,)).change(image, Draws(KEYS[:1]), None)[0, 0, :, 3]
+    ghosted = Ghosting(count=(2, 2), intensity=0.5, center=0.0, axes=(0,)).change(image, Draws(KEYS[:1]), None)[0, 0, :, 3]
     assert ghosted[10].item() == pytest.approx(0.75 + 0.5 / 64, abs=1e-6)
     assert abs(ghosted[42].item()) == pytest.approx(0.25 - 0.5 / 64, abs=1e-6)
     rest = np.delete(ghosted.numpy(), [10, 42])

@@ -16,10 +16,10 @@ from medaug.options import check_probability, span
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """A display window: `centre` - `width` / 2 becomes 0, `centre` + `width` / 2 becomes 1, what lies outside is held there.
+    """A display window: `center` - `width` / 2 becomes 0, `center` + `width` / 2 becomes 1, what lies outside is held there.
 
     Attributes:
-        centre: in the image's unit (HU for CT).
+        center: in the image's unit (HU for CT).
         width: in the image's unit; positive.
         p: probability that a sample is changed.
 
@@ -27,19 +27,19 @@ class Window:
         AugmentationError: for a width that is not positive, a p outside [0, 1].
     """
 
-    centre: float = 40.0
+    center: float = 40.0
     width: float = 400.0
     p: float = 1.0
 
     def __post_init__(self) -> None:
         check_probability("Window", self.p)
-        span("Window", "centre", self.centre)
+        span("Window", "center", self.center)
         span("Window", "width", self.width, low=0, open_low=True)
 
     def change(self, image: Tensor, draws: Draws, spacing: Numbers | None) -> Tensor:
         """See `IntensityTransform.change`."""
         x = single(image)
-        low = self.centre - self.width / 2
+        low = self.center - self.width / 2
         _mapped(rows(x, False), np.full(len(x), 1 / self.width), np.full(len(x), -low / self.width), 0.0, 1.0)
         return x.to(image.dtype)
 

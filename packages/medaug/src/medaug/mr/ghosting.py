@@ -22,7 +22,7 @@ class Ghosting:
     Attributes:
         count: (low, high) of n, both taken.
         intensity: share of their signal that the lines lose; a number, or (low, high) to draw it.
-        centre: share of the lines, about the centre of k-space, that keep their signal; the central line always does.
+        center: share of the lines, about the centre of k-space, that keep their signal; the central line always does.
         axes: spatial axes to draw the phase-encoding axis from; None is all.
         p: probability that a sample is changed.
 
@@ -34,7 +34,7 @@ class Ghosting:
 
     count: tuple[int, int] = (2, 8)
     intensity: Span = (0.2, 0.7)
-    centre: Span = 0.02
+    center: Span = 0.02
     axes: tuple[int, ...] | None = None
     p: float = 1.0
 
@@ -42,7 +42,7 @@ class Ghosting:
         check_probability("Ghosting", self.p)
         span("Ghosting", "count", self.count, low=2)
         span("Ghosting", "intensity", self.intensity, low=0, high=1)
-        span("Ghosting", "centre", self.centre, low=0, high=1)
+        span("Ghosting", "center", self.center, low=0, high=1)
         if self.axes is not None and not self.axes:
             raise AugmentationError("Ghosting", "axes is empty; name a spatial axis, or None for all")
 
@@ -50,7 +50,7 @@ class Ghosting:
         """See `IntensityTransform.change`."""
         count = draws.integers("count", int(self.count[0]), int(self.count[1]) + 1)
         intensity = draws.uniform("intensity", *span("Ghosting", "intensity", self.intensity))
-        centre = draws.uniform("centre", *span("Ghosting", "centre", self.centre))
+        centre = draws.uniform("center", *span("Ghosting", "center", self.center))
         known = check_axes(draws, self.axes, image.ndim - 2)
         axis = np.array(known)[draws.integers("axis", 0, len(known))]
         result = image.float()
