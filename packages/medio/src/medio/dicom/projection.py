@@ -3,9 +3,8 @@
 Sources: DICOM PS3.3 C.8.7.10.4 and 10.7.1 (Pixel Spacing Calibration), C.8.11.3, C.8.11.7 (magnification), C.8.5.5 (Ultrasound Region Calibration).
 """
 
+import math
 from dataclasses import dataclass
-
-import numpy as np
 
 from medio.dicom.frame import numbers_in
 from medio.dicom.header import Header
@@ -50,7 +49,9 @@ def projection_spacing(header: Header) -> ProjectionSpacing:
     ratio = _magnification(header)
     calibration = str(header.get("PixelSpacingCalibrationType") or "")
     if pixel is not None:
-        if calibration in ("GEOMETRY", "FIDUCIAL") or (imager is not None and not np.allclose(pixel, imager, rtol=1e-3)):
+        if calibration in ("GEOMETRY", "FIDUCIAL") or (
+            imager is not None and any(not math.isclose(p, i, rel_tol=1e-3) for p, i in zip(pixel, imager, strict=True))
+        ):
             return ProjectionSpacing(pixel, "PixelSpacing", "calibrated", 1.0)
         plane = "detector" if imager is not None else "unknown"
         return ProjectionSpacing(pixel, "PixelSpacing", plane, ratio)
@@ -64,7 +65,7 @@ def projection_spacing(header: Header) -> ProjectionSpacing:
 
 def _pair(header: Header, keyword: str) -> tuple[float, float] | None:
     numbers = numbers_in(header.get(keyword))
-    if len(numbers) != 2 or not all(np.isfinite(n) and n > 0 for n in numbers):
+    if len(numbers) != 2 or not all(math.isfinite(n) and n > 0 for n in numbers):
         return None
     return numbers[0], numbers[1]
 
