@@ -1,16 +1,18 @@
 import json
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch
 
 from med_finetune.cli import main
+from medaug import Flip
 from medfinetune import load_task
 from medio import ShardSample, build_shards
 from medmodels import Artifact, Intensity, Preprocessing, create_model, save_artifact
 from medrun.input_options import InputOptions
-from medrun.inputs import facts_of, open_shards, preprocessing_of, train_data
+from medrun.inputs import augmentation_of, facts_of, open_shards, preprocessing_of, train_data
 
 QUICK = ["batch_size=4", "run.tracker=none", "run.log_every=1", "run.device=cpu", "samples=50", "run.checkpoint_every=10"]
 SEGMENT = ["model=resunet_tiny", "input.patch_size=[32,32]", *QUICK]
@@ -119,6 +121,23 @@ def test_groups_are_drawn_equally_often_and_an_unknown_one_is_refused(
         assert sum(w for w, s in zip(data.weights, sites, strict=True) if s == site) == pytest.approx(0.5)
     assert run(f"data={discs}", f"out={tmp_path / 'run'}", "input.balance=galaxy", *SEGMENT) == 2
     assert "input.balance=galaxy" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("preset", ["light", "nnunet"])
+def test_presets_change_each_sample_by_its_key_and_mirror_only_where_asked(discs: Path, preset: Literal["light", "nnunet"]) -> None:
+    options = InputOptions(patch_size=(32, 32), augment=preset)
+    preprocessing = preprocessing_of(facts_of(open_shards(discs, "train")), options)
+    batch = next(train_data(discs, "train", preprocessing, options, batch_size=6, seed=0, workers=0).batches())
+    augment = augmentation_of(options, 2)
+    assert augment is not None
+    once, again = augment(dict(batch)), augment(dict(batch))
+    assert torch.equal(once["image"], again["image"])
+    assert not torch.equal(once["image"], batch["image"])
+    assert once["mask"].shape == batch["mask"].shape
+    chain = augment.__self__  # type: ignore[attr-defined]
+    assert not any(isinstance(transform, Flip) for transform in chain.transforms)
+    mirrored = augmentation_of(InputOptions(augment=preset, flip=(-1,)), 2)
+    assert any(isinstance(transform, Flip) for transform in mirrored.__self__.transforms)  # type: ignore[union-attr]
 
 
 def test_classification_learns_squares_and_is_calibrated(films: Path, tmp_path: Path) -> None:

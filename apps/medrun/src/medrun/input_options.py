@@ -16,7 +16,9 @@ class InputOptions:
     intensity: Literal["window", "zscore", "percentile"] | None = option(None, "normalisation; null takes the encoder's, else zscore")
     window: tuple[float, float] | None = option(None, "low and high of intensity=window, in the image's unit, e.g. [-1000,400]")
     foreground: float = option(0.5, "share of crops that are centred on a structure, where there are masks")
-    augment: Literal["none", "geometry", "standard"] = option("standard", "geometry: affine; standard: affine, gamma and noise")
+    augment: Literal["none", "geometry", "standard", "light", "nnunet"] = option(
+        "standard", "geometry: affine; standard: affine, gamma and noise; light and nnunet: medaug's presets of that name"
+    )
     flip: tuple[int, ...] = option((), "axes to mirror at random, e.g. [-1]; none where left and right matter")
     balance: str | None = option(
         None, "draw groups equally often: site, vendor, label:NAME, class:N; null brings each sample once an epoch"

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from medaug import Affine, Compose, Flip, Gamma, Noise
+from medaug.presets import light, nnunet
 from medio import Crop, Image, ShardDataset, balance
 from medio.geometry import axis_letters
 from medmodels.contracts import Batch
@@ -120,10 +121,14 @@ def preprocessing_of(facts: Facts, options: InputOptions, *, whole_image: bool =
     )
 
 
-def augmentation_of(options: InputOptions) -> Callable[[Batch], Batch] | None:
-    """Choose the augmentation of each batch; in degrees and mm, keyed by the sample."""
+def augmentation_of(options: InputOptions, dims: int) -> Callable[[Batch], Batch] | None:
+    """Choose the augmentation of each batch of 2 or 3 `dims`; in degrees and mm, keyed by the sample. Images are normalised before."""
     if options.augment == "none" and not options.flip:
         return None
+    if options.augment == "light":
+        return light(mirror_axes=options.flip).batch
+    if options.augment == "nnunet":
+        return nnunet(dims=dims, mirror_axes=options.flip).batch
     transforms: list[Any] = [Flip(axes=options.flip)] if options.flip else []
     if options.augment != "none":
         transforms.append(Affine(rotation_deg=12.0, scale=(0.88, 1.14), translation_mm=4.0))
@@ -157,7 +162,7 @@ def train_data(
         batch_size=batch_size,
         seed=seed,
         workers=workers,
-        augment=augmentation_of(options),
+        augment=augmentation_of(options, preprocessing.spatial_dims),
         weights=_weights(dataset, options.balance),
         on_error=options.bad_samples,
         pin_memory=torch.cuda.is_available(),
