@@ -28,7 +28,7 @@ from medphantom.response import Response, choose_targets, respond
 from medphantom.scene import Scene
 from medphantom.shapes import Grid
 from medphantom.sites import Site
-from medphantom.study import Box, Labelling, take_study
+from medphantom.study import Box, Labelling, paint_postures, take_study
 from medphantom.thorax import make_scene
 
 _JITTER = 0.12  # of the interval: how far a visit is off its due day
@@ -49,7 +49,8 @@ class Visit:
         lobes: of the lungs.
         radiographs: by view position.
         mr: by the contrast's name.
-        film_boxes: for each film, the box of each truth's shadow by its tracking id.
+        film_boxes: for each film, the box of each finding's shadow by its tracking id; on an upright film, where it lies as the patient
+            stands.
         deformation: from this visit's patient frame to the first's, in mm from the grid's middle; the identity on the first.
         landmarks_mm: (x, y, z) LPS mm on this visit: `carina`, `apex_right`, `apex_left`, and every nodule's centre by its tracking id.
         response: by RECIST 1.1; None on the first visit and where there never was a lesion.
@@ -130,7 +131,7 @@ def make_course(
         fates: what becomes of them, or None to draw it. With drawn ones a nodule among `findings` may begin as the two that merge into it.
         motion: how differently the patient lies and breathes: 0 for not at all, 1 as usual, at most 1.5.
         site: where the scans are made; None draws one of `SITES`.
-        views: films to take.
+        views: films to take, each in its posture, as `make_patient` does.
         contrasts: MR pictures to take.
         labels: `basic` or `full`.
 
@@ -194,14 +195,12 @@ def _drawn(patient: Patient) -> tuple[Finding, ...]:
 
 
 def _first(patient: Patient, findings: tuple[Finding, ...], grid: Grid, marks: Mapping[str, Point]) -> Visit:
-    # A patient whose findings were drawn by `make_patient` brings no truths of them: they are measured on a scene that is not looked at.
-    truths = patient.truths or _truths(Scene(patient.anatomy, grid), findings)
     identity = Deformation()
     return Visit(
         number=0,
         day=0,
         findings=findings,
-        truths=tuple(truth for truth in truths if truth.seen),
+        truths=patient.truths,
         ct=patient.ct,
         labels=patient.labels,
         classes=patient.classes,
@@ -230,17 +229,17 @@ def _follow_up(
 ) -> Visit:
     anatomy = patient.anatomy
     scene = make_scene(patient.seed, patient.index, anatomy, grid, warp=None if deformation.is_identity else deformation)
-    truths = _truths(scene, findings, deformation)
+    paintings = paint_postures(scene, findings, views, partial(_paint, deformation=deformation))
     stream = partial(keyed_generator, (patient.seed, 0, f"phantom-{patient.index}", number))
     date = datetime.strptime(patient.study_date, "%Y%m%d") + timedelta(day)
     meta = {name: value for name, value in patient.ct.meta.items() if name != "modality"}
     meta |= {"study_date": f"{date:%Y%m%d}", "days_since_first": day}
-    study = take_study(scene, patient.site, stream, meta, truths=truths, views=views, contrasts=contrasts, labelling=labels)
+    study = take_study(paintings, patient.site, stream, meta, views=views, contrasts=contrasts, labelling=labels)
     return Visit(
         number=number,
         day=day,
         findings=findings,
-        truths=truths,
+        truths=study.truths,
         ct=study.ct,
         labels=study.labels,
         classes=study.classes,
@@ -255,18 +254,18 @@ def _follow_up(
     )
 
 
-def _truths(scene: Scene, findings: Sequence[Finding], deformation: Deformation | None = None) -> tuple[Truth, ...]:
+def _paint(scene: Scene, findings: Sequence[Finding], deformation: Deformation) -> tuple[Truth, ...]:
     """Paint the findings; nodules are drawn as much larger in the anatomy's frame as the picture shrinks them."""
     truths = []
     for finding in findings:
-        if isinstance(finding, Nodule) and deformation is not None:
+        if isinstance(finding, Nodule):
             x, y, z = np.subtract(finding.center_mm, scene.anatomy.table_mm)[:, None].astype(np.float32)
             change = float(deformation.volume_change(*deformation.inverse(x, y, z))[0])
             truth = finding.scaled(change).paint(scene)
             truths.append(replace(truth, parameters={**truth.parameters, "volume_ml": finding.volume_ml}))
         else:
             truths.append(finding.paint(scene))
-    return tuple(truth for truth in truths if truth.seen)
+    return tuple(truths)
 
 
 def _marks(anatomy: Anatomy) -> Mapping[str, Point]:

@@ -12,7 +12,7 @@ from medio.keyed import keyed_generator
 from medphantom.anatomy import CARDIOMEGALY_RATIO, Anatomy, draw_anatomy
 from medphantom.errors import ScanError
 from medphantom.findings.cardiomegaly import Cardiomegaly
-from medphantom.findings.drawing import draw_findings, paint_findings, reshape
+from medphantom.findings.drawing import draw_findings, reshape
 from medphantom.findings.finding import Finding
 from medphantom.findings.nodule import Nodule
 from medphantom.findings.nodule_drawing import draw_nodules
@@ -25,7 +25,7 @@ from medphantom.reports.short import write_report
 from medphantom.reports.writing import write_visit_report
 from medphantom.shapes import Field, Grid
 from medphantom.sites import Site, draw_site
-from medphantom.study import Box, Labelling, take_study
+from medphantom.study import Box, Labelling, paint_postures, take_study
 from medphantom.thorax import make_scene
 
 
@@ -51,8 +51,9 @@ class Patient:
         lobes: (D, H, W) uint8, values index `medphantom.labels.LOBE_CLASSES`.
         radiographs: all films by view position.
         mr: MR pictures by the contrast's name, (D, H, W) uint16 on the CT's grid.
-        truths: of all findings, in the order of painting; with a mask each.
-        film_boxes: for each film, the box of each truth's shadow by its tracking id.
+        truths: of the findings of which a voxel is seen, in the order of painting, as on the CT; with a mask each.
+        film_boxes: for each film, the box of each finding's shadow by its tracking id; on an upright film, where it lies as the patient
+            stands.
     """
 
     patient_id: str
@@ -115,7 +116,8 @@ def make_patient(
         findings: what is wrong with the patient: findings, () for a healthy one; or how often each kind is drawn, as for `draw_findings`;
             None for nodules and an enlarged heart as often as usual.
         site: where the scan is made; None draws one of `SITES`.
-        views: films to take, at least one, each position once; the first is `Patient.radiograph`.
+        views: films to take, at least one, each position once; the first is `Patient.radiograph`. On upright ones (`STANDING`, `LATERAL`)
+            pleural fluid and air lie where they flow as the patient stands.
         contrasts: MR pictures to take on the CT's grid.
         labels: `basic` for the seven classes, `full` for every organ and finding.
 
@@ -137,12 +139,12 @@ def make_patient(
         chosen = draw_findings(stream("findings"), anatomy, findings) if isinstance(findings, Mapping) else tuple(findings)
         anatomy = reshape(anatomy, chosen)
     scene = make_scene(seed, index, anatomy, grid)
-    truths = paint_findings(scene, chosen)
+    paintings = paint_postures(scene, chosen, views)
     nodules = tuple(f for f in chosen if isinstance(f, Nodule) and _sees(grid, f, anatomy.table_mm))
 
     patient_id = f"PHANTOM-{seed}-{index:05d}"
     present = {
-        "nodule": any(truth.kind == "nodule" and truth.seen for truth in truths),
+        "nodule": any(truth.kind == "nodule" for truth in paintings["supine"].truths),
         "cardiomegaly": anatomy.cardiothoracic_ratio > CARDIOMEGALY_RATIO,
     }
     meta = {
@@ -154,7 +156,7 @@ def make_patient(
         "patient_age": person.age,
         "synthetic": True,
     }
-    study = take_study(scene, site, stream, meta, truths=truths, views=views, contrasts=contrasts, labelling=labels)
+    study = take_study(paintings, site, stream, meta, views=views, contrasts=contrasts, labelling=labels)
     return Patient(
         patient_id=patient_id,
         seed=seed,

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from medphantom.findings.gravity import Posture
 from medphantom.shapes import Field, Grid, Region
 
 WATER_PER_MM = 0.0193
@@ -20,7 +21,7 @@ _SHARPNESS = 0.5  # voxels that project within this share of a pixel of each oth
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """One film's geometry. The focus and the middle of the film lie level with the middle of the grid.
+    """One film's geometry, and how the patient is placed for it. The focus and the middle of the film lie level with the middle of the grid.
 
     Films are shown head up. On PA and AP the patient's left is at the right; on LAT, the left side at the detector, the back is at the right.
 
@@ -29,12 +30,15 @@ class View:
         source_mm: from the focus to the detector, or None for parallel rays.
         detector_mm: from the middle of the grid to the detector, or None for as much as keeps it outside of the patient.
         pixel_mm: distance between the film's pixels (rows, columns), or None for the voxels'.
+        posture: `supine` for what the CT shows; `upright` for a patient who stands up for the film, so that pleural fluid and air find new
+            levels. Organs stay where they are.
     """
 
     position: Literal["PA", "AP", "LAT"] = "PA"
     source_mm: float | None = None
     detector_mm: float | None = None
     pixel_mm: tuple[float, float] | None = None
+    posture: Posture = "supine"
 
     def __post_init__(self) -> None:
         if self.position not in _AXES:
@@ -47,6 +51,8 @@ class View:
             )
         if self.pixel_mm is not None and not all(0 < p < math.inf for p in self.pixel_mm):
             raise ValueError(f"View {self.position}: pixel_mm must be two positive lengths, got {self.pixel_mm}")
+        if self.posture not in ("supine", "upright"):
+            raise ValueError(f"View {self.position}: posture must be 'supine' or 'upright', got {self.posture!r}")
 
     @property
     def middle_mm(self) -> float:
@@ -167,14 +173,14 @@ class View:
         return plane
 
 
-STANDING = View(position="PA", source_mm=1800)
+STANDING = View(position="PA", source_mm=1800, posture="upright")
 """The usual film of a patient who can stand."""
 BEDSIDE = View(position="AP", source_mm=1100)
 """The film of a patient in bed: the heart, far from the detector and near the focus, looks larger."""
-LATERAL = View(position="LAT", source_mm=1800)
+LATERAL = View(position="LAT", source_mm=1800, posture="upright")
 """The second film of a patient who can stand."""
 PARALLEL = View()
-"""Parallel rays: the film's columns and rows are the volume's."""
+"""Parallel rays through the patient as the CT shows it: the film's columns and rows are the volume's."""
 
 
 def with_pixels(view: View, pixel_mm: tuple[float, float]) -> View:

@@ -13,7 +13,7 @@ from medphantom.findings.drawing import draw_findings
 from medphantom.mr import T1W, T2W
 from medphantom.patient import Patient
 from medphantom.people import draw_person
-from medphantom.projection import View
+from medphantom.projection import LATERAL, STANDING, View
 from medphantom.reports.visibility import Modality
 from medphantom.reports.writing import write_visit_report
 from medphantom.sites import SITES, Site, draw_site
@@ -21,7 +21,7 @@ from medphantom.study import Labelling
 
 THORAX_MM = (288.0, 336.0, 384.0)
 """What a CT covers (z, y, x), where no shape is asked for."""
-_UPRIGHT_MM, _BEDSIDE_MM = 1800.0, 1000.0  # from the focus to the detector
+_BEDSIDE_MM = 1000.0  # from the focus to the detector
 _VIEWS: tuple[Modality, ...] = ("PA", "AP", "LAT")
 Triple = tuple[float, float, float]
 
@@ -50,8 +50,8 @@ def make_records(
         spacing_mm: of the CT (z, y, x); None for the site's own.
         shape: of the CT (D, H, W); None for as many voxels as cover `THORAX_MM`.
         labels: `basic` or `full`.
-        films: an AP film at the bedside for the site's `ap_share` of patients, else PA and lateral ones; without them, a PA film all the
-            same.
+        films: an AP film at the bedside, supine, for the site's `ap_share` of patients, else PA and lateral ones, upright; without them, a
+            PA film of the patient as on the CT.
         mr: also T1w and T2w pictures.
 
     Returns:
@@ -86,10 +86,10 @@ def covering(spacing_mm: Triple) -> tuple[int, int, int]:
 
 
 def views_of(site: Site, rng: np.random.Generator) -> tuple[View, ...]:
-    """The films of one patient: AP alone, from near by, for those who cannot stand; else PA and lateral."""
+    """The films of one patient: AP alone, from near by, for those who cannot stand; else PA and lateral, upright."""
     if rng.random() < site.ap_share:
         return (View(position="AP", source_mm=_BEDSIDE_MM),)
-    return View(position="PA", source_mm=_UPRIGHT_MM), View(position="LAT", source_mm=_UPRIGHT_MM)
+    return STANDING, LATERAL
 
 
 def _record(patient: Patient, visit: Visit, before: Visit | None) -> Record:

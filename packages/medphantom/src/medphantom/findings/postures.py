@@ -12,6 +12,11 @@ from medphantom.findings.pneumothorax import Pneumothorax, make_pneumothorax
 from medphantom.findings.spots import Sample
 
 
+def moves(finding: Finding, posture: Posture) -> bool:
+    """Whether a finding lies elsewhere in the patient once the patient takes this posture."""
+    return isinstance(finding, Effusion | Pneumothorax | Edema) and finding.posture != posture
+
+
 def in_posture(findings: Iterable[Finding], anatomy: Anatomy, posture: Posture) -> tuple[Finding, ...]:
     """Give the findings of the patient in a posture, for a film that is taken standing of a patient whose CT is taken lying.
 
@@ -22,10 +27,13 @@ def in_posture(findings: Iterable[Finding], anatomy: Anatomy, posture: Posture) 
 
     Returns:
         The findings in the same order: effusions of the same volume and pneumothoraces of the same share at their new levels, oedema that
-        hangs to the new low side, and all others as they are.
+        hangs to the new low side, and all others, also those that are in the posture already, as they are.
     """
+    findings = tuple(findings)
+    if not any(moves(finding, posture) for finding in findings):
+        return findings
     sample = Sample.of_lungs(anatomy)
-    return tuple(_turned(finding, anatomy, posture, sample) for finding in findings)
+    return tuple(_turned(finding, anatomy, posture, sample) if moves(finding, posture) else finding for finding in findings)
 
 
 def _turned(finding: Finding, anatomy: Anatomy, posture: Posture, sample: Sample) -> Finding:
