@@ -14,7 +14,9 @@ def check_probability(transform: str, p: float, name: str = "p") -> None:
         raise AugmentationError(transform, f"{name} is a probability between 0 and 1, got {p}")
 
 
-def span(transform: str, name: str, value: Span, *, low: float = -math.inf, high: float = math.inf, open_low: bool = False) -> tuple[float, float]:
+def span(
+    transform: str, name: str, value: Span, *, low: float = -math.inf, high: float = math.inf, open_low: bool = False
+) -> tuple[float, float]:
     """Read a number or a (low, high) as a pair.
 
     Args:
