@@ -7,7 +7,8 @@ import numpy.typing as npt
 from numba import njit
 
 from medaug.kernels.warp_coordinates import follow_row, start_row
-from medaug.kernels.warp_sampling import FILL, copy_row, cubic_row, find_cells, linear_row, nearest_row
+from medaug.kernels.warp_sampling import FILL, cubic_row, find_cells, linear_row, nearest_row
+from medaug.kernels.warp_straight import is_straight, straight_columns, straight_nearest, straight_row
 
 
 @njit(cache=True, nogil=True)
@@ -21,7 +22,6 @@ def warp(
     active: npt.NDArray[np.bool_],
     backward: npt.NDArray[np.bool_],
     exact: npt.NDArray[np.bool_],
-    whole: npt.NDArray[np.int64],
     samples: npt.NDArray[np.int64],
     cubic: bool,
     mode: int,
@@ -35,6 +35,8 @@ def warp(
 ) -> None:
     """Fill rows first..last of the output of a batch; rows count through samples, planes and lines.
 
+    With mode FILL, exact samples are left to `warp_copies.copy_lines`.
+
     Args:
         first: the first row.
         last: one past the last row.
@@ -44,8 +46,7 @@ def warp(
         lattices: (K, 4).
         active: (B, K).
         backward: (K,).
-        exact: (B,) samples whose voxels land on voxels, which are copied.
-        whole: (B, 4, 4) their matrix in whole numbers.
+        exact: (B,) samples whose voxels land on voxels.
         samples: (B, 3) how many places an output voxel averages along each axis.
         cubic: cubic convolution, else linear.
         mode: FILL, BORDER or REFLECT.
@@ -63,21 +64,32 @@ def warp(
     base, fraction, inside = np.empty(n, np.uintp), np.empty((3, n), np.float32), np.empty(n, np.bool_)
     weights, taps = np.empty((3, 4), np.float32), np.empty((3, 4), np.uintp)
     masked = len(labels) > 0
+    most, sample, low, high = samples[:, 2].max() + 1, -1, 0, 0
+    bases, fractions, insides = np.empty((most, n), np.uintp), np.empty((most, n), np.float32), np.empty((most, n), np.bool_)
+    flat = np.empty(shape[2], np.float32)
     for line_of_all in range(first, last):
         row, rest = line_of_all // (n0 * n1), line_of_all % (n0 * n1)
         z, y = rest // n1, rest % n1
         at = rest * n
         if exact[row] and mode == FILL:
-            start, step, low, high = _run(whole[row], z, y, n, shape)
-            for channel in range(channels):
-                copy_row(source, row, channel, start, step, low, high, at, n, fill[row, channel], out)
-            if masked:
-                copy_row(labels, row, 0, start, step, low, high, at, n, 0, moved)
             continue
         bent = active[row].any()
         m = matrices[row, 0] if bent else joined[row]
         aligned = m[0, 2] == 0.0 and m[1, 2] == 0.0 and m[3, 0] == 0.0 and m[3, 1] == 0.0 and m[3, 2] == 0.0
         k0, k1, k2 = samples[row]
+        if not bent and (exact[row] or not cubic) and is_straight(m):
+            if row != sample:
+                sample, (low, high) = row, straight_columns(m, n, samples[row], mode, shape[2], bases, fractions, insides)
+            b, f, i = bases[k2], fractions[k2], insides[k2]
+            for channel in range(channels):
+                values, to, outside = source[row, channel], out[row, channel, at : at + n], fill[row, channel]
+                if exact[row]:
+                    straight_nearest(m, z, y, n, mode, values, shape, outside, to, b, f, i)
+                else:
+                    straight_row(m, z, y, n, samples[row], mode, values, shape, outside, to, bases, fractions, insides, low, high, flat)
+            if masked:
+                straight_nearest(m, z, y, n, mode, labels[row, 0], shape, 0, moved[row, 0, at : at + n], b, f, i)
+            continue
         count = k0 * k1 * k2
         # the mask is read in the middle of a voxel: with several places of their own that takes a turn more
         for part in range(-1 if masked and count > 1 else 0, count):
@@ -107,22 +119,3 @@ def warp(
         for channel in range(channels):
             for i in range(at, at + n):
                 out[row, channel, i] /= count
-
-
-@njit(cache=True, nogil=True)
-def _run(m: npt.NDArray[np.int64], z: int, y: int, n: int, shape: tuple[int, int, int]) -> tuple[int, int, int, int]:
-    """Where a row of whole-numbered places reads: start and step in the flat volume, and the first and one past the last voxel that lie inside."""
-    start, step, low, high = 0, 0, 0, n
-    for axis in range(3):
-        size = shape[axis]
-        place, slope = m[axis, 0] * z + m[axis, 1] * y + m[axis, 3], m[axis, 2]
-        start, step = start * size + place, step * size + slope
-        if slope == 0:
-            if place < 0 or place >= size:
-                high = 0
-        elif slope > 0:
-            low, high = max(low, -place), min(high, size - place)
-        else:
-            low, high = max(low, place - size + 1), min(high, place + 1)
-    high = max(high, 0)
-    return start, step, min(low, high), high

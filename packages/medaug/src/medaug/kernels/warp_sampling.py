@@ -154,32 +154,6 @@ def nearest_row(
 
 
 @njit(cache=True, nogil=True)
-def copy_row(
-    source: Any, row: int, channel: int, start: int, step: int, first: int, last: int, at: int, n: int, fill: Any, out: Any
-) -> None:
-    """Fill n voxels from `at` of out (B, C, W): first..last with every `step` voxel of source (B, C, V) from `start`, the rest with the fill.
-
-    Whole arrays are passed, not their rows, and indices are unsigned: views and tests for negative indices would take longer than the copy.
-    """
-    to = np.uintp(at)
-    for i in range(np.uintp(first)):
-        out[row, channel, to + i] = fill
-    count, begin = np.uintp(max(last - first, 0)), np.uintp(max(start + step * first, 0))
-    to += np.uintp(first)
-    if step == 1:
-        for i in range(count):
-            out[row, channel, to + i] = source[row, channel, begin + i]
-    elif step == -1:
-        for i in range(count):
-            out[row, channel, to + i] = source[row, channel, begin - i]
-    else:
-        for i in range(count):
-            out[row, channel, to + i] = source[row, channel, np.uintp(np.int64(begin) + step * np.int64(i))]
-    for i in range(np.uintp(at + max(last, first)), np.uintp(at + n)):
-        out[row, channel, i] = fill
-
-
-@njit(cache=True, nogil=True)
 def _keys(t: float, out: Singles) -> None:
     """Four weights at t in [0, 1] from the second tap."""
     s = np.float32(1) - t

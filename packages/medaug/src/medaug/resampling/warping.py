@@ -1,6 +1,7 @@
 """Read a batch along a chain: numba's kernel on a CPU, torch elsewhere."""
 
 import math
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from medaug.draws import Numbers
 from medaug.kernels.warp import warp
+from medaug.kernels.warp_copies import copy_lines
 from medaug.kernels.warp_sampling import BORDER, FILL, REFLECT
 from medaug.resampling.chain import Chain, Whole
 from medaug.resampling.dense import warp_dense
@@ -82,15 +84,14 @@ class Warper:
         """Whether every place lies inside the source, told from the output's corners; never said of deformations."""
         if self.chain.deformed.any():
             return False
-        joined = self.chain.joined
-        solid_grid, solid_source = solid(self.grid), solid(self.source)
-        corners = np.stack(np.meshgrid(*[(0, n - 1) for n in solid_grid], indexing="ij"), -1).reshape(-1, 3)
-        places = np.einsum("bij,nj->bni", joined[:, :, :3], corners) + joined[:, None, :, 3]
-        # half a voxel is kept in hand for the places that antialiasing reads around the outermost centres
-        reach = np.abs(joined[:, None, :3, :3]).sum(-1) / 2 if self.antialias else 0.0
+        joined, last = self.chain.joined, np.array(solid(self.source)) - 0.5 + 1e-6
         if (joined[:, 3] != np.array([0, 0, 0, 1])).any():
             return False
-        return bool(((places[..., :3] - reach >= -0.5 - 1e-6) & (places[..., :3] + reach <= np.array(solid_source) - 0.5 + 1e-6)).all())
+        half = (np.array(solid(self.grid)) - 1) / 2
+        middle = joined[:, :3, :3] @ half + joined[:, :3, 3]
+        # half a voxel is kept in hand for the places that antialiasing reads around the outermost centres
+        reach = np.abs(joined[:, :3, :3]) @ (half + 0.5 if self.antialias else half)
+        return bool((middle - reach >= -0.5 - 1e-6).all() and (middle + reach <= last).all())
 
     def _samples(self) -> Whole:
         """Places to average in an output voxel along each axis, (B, 3): one a two source voxels, as linear interpolation reads two."""
@@ -112,39 +113,44 @@ class Warper:
         count, channels = image.shape[:2]
         out = torch.empty((count, channels, *self.grid), dtype=image.dtype if image.is_floating_point() else torch.float32)
         moved = None if mask is None else torch.empty((count, *self.grid), dtype=mask.dtype)
-        voxels = math.prod(self.grid)
-        coefficients, lattices, active = self.chain.flat
-        first, lines = solid(self.grid), count * math.prod(solid(self.grid)[:2])
-        filled = out.numpy().reshape(count, channels, voxels)
+        voxels, lines = math.prod(self.grid), count * math.prod(solid(self.grid)[:2])
+        source, grid = solid(self.source), solid(self.grid)
+        read = image.contiguous().numpy().reshape(count, channels, math.prod(self.source))
+        written = out.numpy().reshape(count, channels, voxels)
         none = np.empty((0, 1, 1), np.uint8)
-        arguments = (
-            self.chain.joined,
-            self.chain.matrices,
-            coefficients,
-            lattices,
-            active,
-            np.array(self.chain.backward, np.bool_),
-            exact,
-            whole,
-            self._samples(),
-            cubic,
-            mode,
-            image.contiguous().numpy().reshape(count, channels, math.prod(self.source)),
-            solid(self.source),
-            fill.astype(filled.dtype),
-            filled,
-            first,
-            none if mask is None else _plain(mask).reshape(count, 1, math.prod(self.source)),
-            none if moved is None else _plain(moved).reshape(count, 1, voxels),
-        )
+        labels = none if mask is None else _plain(mask).reshape(count, 1, math.prod(self.source))
+        marked = none if moved is None else _plain(moved).reshape(count, 1, voxels)
+        outside = fill.astype(written.dtype)
+        kernels: list[Callable[[int, int], None]] = []
+        copied = exact if mode == FILL else np.zeros_like(exact)
+        if copied.any():
+            if channels:
+                kernels.append(lambda first, last: copy_lines(first, last, copied, whole, read, source, outside, written, grid))
+            if mask is not None:
+                empty = np.zeros((count, 1), labels.dtype)
+                kernels.append(lambda first, last: copy_lines(first, last, copied, whole, labels, source, empty, marked, grid))
+        if not copied.all():
+            way = (self.chain.joined, self.chain.matrices, *self.chain.flat, np.array(self.chain.backward, np.bool_))
+            samples = self._samples()
+            kernels.append(
+                lambda first, last: warp(
+                    first, last, *way, exact, samples, cubic, mode, read, source, outside, written, grid, labels, marked
+                )
+            )
         threads = min(torch.get_num_threads(), lines) if count * voxels >= _SPLIT else 1
-        bounds = [lines * t // threads for t in range(threads + 1)]
-        if threads == 1:
-            warp(0, lines, *arguments)
-        else:
-            with ThreadPoolExecutor(threads) as pool:  # of this call: a pool kept for later would not survive a fork into loader workers
-                list(pool.map(lambda t: warp(bounds[t], bounds[t + 1], *arguments), range(threads)))
+        for kernel in kernels:
+            _share(kernel, lines, threads)
         return out.to(kept), moved
+
+
+def _share(kernel: Callable[[int, int], None], lines: int, threads: int) -> None:
+    """Run a kernel over all lines, in slabs where there are several threads."""
+    if threads == 1:
+        kernel(0, lines)
+        return
+    bounds = [lines * t // threads for t in range(threads + 1)]
+    with ThreadPoolExecutor(threads) as pool:  # of this call: a pool kept for later would not survive a fork into loader workers
+        list(pool.map(kernel, bounds[:-1], bounds[1:]))
 
 
 def solid(shape: tuple[int, ...]) -> tuple[int, int, int]:
