@@ -66,8 +66,9 @@ def _copy(source: Any, at: np.uintp, step: int, start: np.uintp, end: np.uintp, 
         for i in range(end - start):
             out[start + i] = source[at + i]
     elif step == -1:
+        low, top = at + np.uintp(1) - (end - start), end - np.uintp(1)  # reads go up, for memory is fetched ahead that way
         for i in range(end - start):
-            out[start + i] = source[at - i]
+            out[top - i] = source[low + i]
     else:
         for i in range(end - start):
             out[start + i] = source[at + np.uintp(step) * i]  # whole numbers wrap around, so a negative step goes back

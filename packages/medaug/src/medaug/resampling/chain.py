@@ -58,6 +58,11 @@ class Chain:
         return result
 
     @cached_property
+    def parallel(self) -> bool:
+        """Whether no sample's matrices, joined, hold a perspective."""
+        return bool((self.joined[:, 3] == np.array([0.0, 0.0, 0.0, 1.0])).all())
+
+    @cached_property
     def deformed(self) -> Rows:
         """(B,) True where some lattice acts."""
         result = np.zeros(len(self.matrices), np.bool_)

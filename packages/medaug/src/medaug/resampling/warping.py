@@ -81,12 +81,10 @@ class Warper:
         return moved
 
     def _covered(self) -> bool:
-        """Whether every place lies inside the source, told from the output's corners; never said of deformations."""
-        if self.chain.deformed.any():
+        """Whether every place lies inside the source, told from the output's outermost places; never said of deformations."""
+        if not self.chain.parallel or self.chain.deformed.any():
             return False
         joined, last = self.chain.joined, np.array(solid(self.source)) - 0.5 + 1e-6
-        if (joined[:, 3] != np.array([0, 0, 0, 1])).any():
-            return False
         half = (np.array(solid(self.grid)) - 1) / 2
         middle = joined[:, :3, :3] @ half + joined[:, :3, 3]
         # half a voxel is kept in hand for the places that antialiasing reads around the outermost centres
@@ -98,10 +96,11 @@ class Warper:
         if not self.antialias:
             return np.ones((len(self.chain.matrices), 3), np.int64)
         joined = self.chain.joined
-        middle = (np.array(solid(self.grid)) - 1) / 2
-        ahead = joined[:, :3] @ np.append(middle, 1.0)
-        depth = joined[:, 3] @ np.append(middle, 1.0)
-        slopes = (joined[:, :3, :3] * depth[:, None, None] - ahead[:, :, None] * joined[:, 3, None, :3]) / depth[:, None, None] ** 2
+        slopes = joined[:, :3, :3]
+        if not self.chain.parallel:
+            middle = np.append((np.array(solid(self.grid)) - 1) / 2, 1.0)
+            ahead, depth = joined[:, :3] @ middle, (joined[:, 3] @ middle)[:, None, None]
+            slopes = (slopes * depth - ahead[:, :, None] * joined[:, 3, None, :3]) / depth**2
         return np.asarray(np.maximum(np.ceil(np.sqrt((slopes**2).sum(1)) / 2 - 1e-6), 1), np.int64)
 
     def _warped(self, image: Tensor, mask: Tensor | None, cubic: bool, mode: int, fill: Numbers) -> tuple[Tensor, Tensor | None]:
