@@ -132,7 +132,7 @@ DimsePeer(host="127.0.0.1", port=int(sys.argv[1]), ae_title="FAKE", timeout_s=10
 def test_a_retrieval_that_is_killed_goes_on_where_it_was(series: list[Path], tmp_path: Path) -> None:
     datasets = {str(ds.SOPInstanceUID): ds for ds in map(dcmread, series)}
     study, series_uid = (str(next(iter(datasets.values()))[name].value) for name in ("StudyInstanceUID", "SeriesInstanceUID"))
-    given: list[str] = []
+    given: dict[int, list[str]] = {}  # by association: that of the killed process may still answer
     child: list[subprocess.Popen[bytes]] = []
 
     def find(event: Any) -> Iterator[tuple[int, Dataset]]:
@@ -150,7 +150,7 @@ def test_a_retrieval_that_is_killed_goes_on_where_it_was(series: list[Path], tmp
         for number, uid in enumerate(asked):
             if child and number == 3:
                 os.kill(child.pop().pid, signal.SIGKILL)
-            given.append(uid)
+            given.setdefault(id(event.assoc), []).append(uid)
             yield 0xFF00, datasets[uid]
 
     with server([(evt.EVT_C_FIND, find), (evt.EVT_C_GET, get)], CT) as peer:
@@ -159,10 +159,9 @@ def test_a_retrieval_that_is_killed_goes_on_where_it_was(series: list[Path], tmp
         assert process.wait(timeout=60) == -signal.SIGKILL
         there = sorted((tmp_path / "back").rglob("[!.]*.dcm"))
         assert len(there) == 3
-        given.clear()
         report = peer.retrieve(tmp_path / "back", study)
     assert (len(report.already), len(report.received), report.failed) == (3, 3, ())
-    assert len(given) == 3
+    assert len(list(given.values())[-1]) == 3
     for path in report.received + report.already:
         assert dcmread(path).PixelData == datasets[path.stem].PixelData
 
