@@ -72,11 +72,11 @@ class Draws:
         return np.asarray(z.reshape((len(self), *size)))
 
     def normal_field(self, name: str, shape: tuple[int, ...], device: torch.device | str = "cpu") -> Tensor:
-        """Draw standard normal noise, (B, *shape) float32 on a device; CPU and CUDA agree to 1e-5."""
+        """Draw standard normal noise, (B, *shape) float32 on a device; the compiled loops and the tensor code of other devices agree to 1e-5."""
         return normal_field(self.keys(name), shape, torch.device(device))
 
     def uniform_field(self, name: str, shape: tuple[int, ...], device: torch.device | str = "cpu") -> Tensor:
-        """Draw noise uniform in [0, 1), (B, *shape) float32 of 24 bits on a device; CPU and CUDA agree bit for bit."""
+        """Draw noise uniform in [0, 1), (B, *shape) float32 of 24 bits on a device; compiled loops and tensor code agree bit for bit."""
         return uniform_field(self.keys(name), shape, torch.device(device))
 
     def keys(self, name: str) -> npt.NDArray[np.uint64]:

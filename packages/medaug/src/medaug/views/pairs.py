@@ -144,5 +144,14 @@ class PairViews:
 
 
 def view_keys(keys: Sequence[SampleKey], number: int, count: int) -> list[SampleKey]:
-    """Number one of `count` views of each sample: the key's last part v becomes v * count + number, so views of views stay apart."""
+    """Number one of `count` views of each sample: the key's last part v becomes v * count + number, so views of views stay apart.
+
+    Args:
+        keys: (seed, epoch, sample_id, view) of each sample.
+        number: of the view, from 0.
+        count: how many views each sample has.
+
+    Returns:
+        One key a sample, in the same order.
+    """
     return [(seed, epoch, sample_id, view * count + number) for seed, epoch, sample_id, view in keys]

@@ -82,7 +82,7 @@ def write_film(record: Record, uids: Uids, view: str, path: Path, *, identifiers
         _digital(ds)
     number(ds, uids, role, 1)
     ds.SeriesDescription = f"SYNTHETIC PHANTOM chest {view}"
-    ds.DerivationDescription = "Line integrals through a synthetic CT"
+    ds.DerivationDescription = "Line integrals through a synthetic patient"
     ds.AcquisitionNumber = 1
     ds.PatientOrientation = orientation
     ds.ViewPosition = position
